@@ -1,0 +1,122 @@
+// Package launch says what happens when a host starts an image, from the bytes
+// of the image's file system: which file is looked up, what execve answers,
+// whether the loader is there.
+//
+// A verdict is a value, with its evidence. An error means that the bytes could
+// not be read.
+package launch
+
+import (
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/platform"
+)
+
+// Verdict is the answer of a [Proof].
+type Verdict string
+
+const (
+	// Starts says that execve and the loader succeed.
+	Starts Verdict = "starts"
+	// Fails says that they do not, and [Proof.Failure] says how.
+	Fails Verdict = "fails"
+	// Unknown says that berth cannot tell, and [Proof.Reason] says why.
+	Unknown Verdict = "unknown"
+)
+
+// Evidence is what a verdict stands on, weakest first: declared < configured <
+// sampled < proven.
+type Evidence string
+
+const (
+	Declared   Evidence = "declared"   // the index entry's platform
+	Configured Evidence = "configured" // the config's platform
+	Sampled    Evidence = "sampled"    // some bytes; a layer not read to its end could change the answer
+	Proven     Evidence = "proven"     // the bytes of every file in the chain, and of all that could mask them
+)
+
+// Stage is where a start fails.
+type Stage string
+
+const (
+	StageCreate Stage = "create" // the runtime refuses before execve
+	StageExec   Stage = "exec"   // execve fails
+	StageLoad   Stage = "load"   // the dynamic loader fails
+	StageRun    Stage = "run"    // it starts and dies at once, for a reason that bytes prove
+)
+
+// Process is what is to be started.
+type Process struct {
+	Args    []string // entrypoint and command, joined
+	Env     []string // KEY=value
+	User    string   // user[:group], names or numbers, as the config has it
+	WorkDir string
+}
+
+// FromConfig is the process that an image's config starts.
+func FromConfig(c v1.ImageConfig) Process {
+	args := append([]string(nil), c.Entrypoint...)
+	return Process{Args: append(args, c.Cmd...), Env: c.Env, User: c.User, WorkDir: c.WorkingDir}
+}
+
+// Host is the machine that is to start it.
+type Host struct {
+	Platform platform.Platform
+	Compat   platform.Compat
+	// PageSize in bytes; zero is the architecture's usual one.
+	PageSize int
+}
+
+// Proof is what [Prove] found.
+type Proof struct {
+	Verdict  Verdict  `json:"verdict"`
+	Evidence Evidence `json:"evidence"`
+	// Failure is set exactly when the verdict is [Fails].
+	Failure *Failure `json:"failure,omitempty"`
+	// Reason is set exactly when the verdict is [Unknown]: what was not modelled or
+	// could not be read.
+	Reason   string    `json:"reason,omitempty"`
+	Steps    []Step    `json:"steps"`
+	Warnings []Warning `json:"warnings"`
+}
+
+// Failure is how a start fails.
+type Failure struct {
+	Stage Stage `json:"stage"`
+	// Errno is the symbolic name, "ENOEXEC", or empty where there is none.
+	Errno string `json:"errno,omitempty"`
+	// ExitCode is what docker run exits with, or zero where runtimes differ.
+	ExitCode int `json:"exitCode,omitempty"`
+	// Message is the runtime's own line.
+	Message string `json:"message"`
+	// Cause is a stable word for the cause, "wrong-machine".
+	Cause string `json:"cause"`
+	// Detail is a sentence for people.
+	Detail string `json:"detail"`
+	Path   string `json:"path,omitempty"`
+	// Layer brought the file, CreatedBy is the history entry of that layer.
+	Layer     digest.Digest `json:"layer,omitempty"`
+	CreatedBy string        `json:"createdBy,omitempty"`
+	// Fix is what to change.
+	Fix string `json:"fix,omitempty"`
+}
+
+// Step is one file of the start chain.
+type Step struct {
+	Path string `json:"path"`
+	// Kind is "elf", "script", "symlink", "pe", "macho", "directory", "data", "missing".
+	Kind string `json:"kind"`
+	// Role is what the file is in the chain: "entrypoint", "interpreter", "loader".
+	Role string `json:"role,omitempty"`
+	// Platform is what an executable is for, or empty.
+	Platform string        `json:"platform,omitempty"`
+	Target   string        `json:"target,omitempty"` // of a symlink
+	Layer    digest.Digest `json:"layer,omitempty"`
+}
+
+// Warning is something that does not decide the verdict.
+type Warning struct {
+	Cause  string `json:"cause"`
+	Detail string `json:"detail"`
+}
