@@ -1,0 +1,41 @@
+# What a contributor runs. `make` alone lists it.
+
+export CGO_ENABLED ?= 0
+
+TESTFLAGS ?=
+FUZZTIME  ?= 10s
+
+# The tools have a module of their own, and the Go build cache keeps their binaries.
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help build demo test lint fmt fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/berth
+	go build -trimpath -o bin/ ./cmd/berth
+
+demo: ## show the story that berth is for, with a registry of its own
+	@go run ./internal/demo
+
+test: ## run all tests; those that miss Docker, skopeo or root say so and skip, unless CI=true
+	go test $(TESTFLAGS) ./...
+
+lint: ## gofumpt, go vet for every system that we build for, staticcheck
+	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
+	@for os in linux darwin windows; do GOOS=$$os go vet ./... || exit 1; done
+	@$(TOOL) staticcheck ./...
+
+fmt: ## format the code
+	@$(TOOL) gofumpt -w .
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {while (n > 0) print $$2, f[--n]}' | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+clean: ## remove what make builds
+	rm -rf bin
