@@ -1,0 +1,225 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"berth/store"
+)
+
+// DefaultJobs is how many requests are in flight without [Options.Jobs]. At 16 a
+// copy over 50 ms of round-trip time keeps its line busy with layers of usual
+// size (oras: 4.34 s with 3, 1.77 s with 16), and registries do not throttle it
+// yet: ECR allows 100 uploads to be started per second.
+const DefaultJobs = 16
+
+// Options is how [Plan.Run] runs. With the zero value the root is pushed by its
+// digest, without a tag.
+type Options struct {
+	// Tag is the tag that is to name the root.
+	Tag string
+	// Digest is what the destination's reference asks for, where it names a digest:
+	// a root of any other digest is refused before anything is written.
+	Digest digest.Digest
+	// Jobs is how many blobs and manifests are in flight; zero means [DefaultJobs].
+	Jobs int
+	// MountFrom is the source's repository where both ends are on one registry:
+	// blobs are mounted from there instead of sent.
+	MountFrom string
+	// Current answers what the tag (without one: the root's digest) names in the
+	// destination before the run, or store.ErrNotFound. Nil means that the run asks.
+	// Whoever asked while the image was being opened saves a round trip.
+	Current func(ctx context.Context) (store.Descriptor, error)
+	// Gate is asked whether the tag may be written, side by side with the blobs and
+	// outside of Jobs. Where it returns an error the run ends: no tag is written,
+	// what was sent by then stays, and the error is part of Run's (use errors.As).
+	// Nil agrees. It is not asked where nothing is to be written, see
+	// [Result.Unchanged].
+	Gate func(ctx context.Context) error
+	// Progress is told how far the run has come. It is called by many goroutines at
+	// once, often, and must return fast.
+	Progress func(Event)
+}
+
+// Run makes dst hold everything that the plan says, with blobs from src.
+//
+// Where the tag names the root already, nothing is sent. That is as good as
+// sending everything, as long as whoever wrote the tag wrote it last, as Run does
+// and as registries demand that refuse a manifest whose content they do not have;
+// blobs that the destination lost since are not found this way.
+//
+// The first failure stops everything and is the one returned: a [*CopyError], the
+// gate's error, or the context's. The result is never nil, and after a failure it
+// tells how far the run came. When the root has been pushed, the destination is
+// asked what the tag names; any other answer than the root's digest is an error.
+func (p *Plan) Run(ctx context.Context, src store.BlobReader, dst store.Destination, opts Options) (*Result, error) {
+	r := &run{plan: p, src: src, dst: dst, opts: opts, result: Result{Root: p.Root, Rewritten: p.Rewritten, Dropped: p.Dropped}}
+	err := r.run(ctx)
+	return &r.result, err
+}
+
+// run is the state of one Run.
+type run struct {
+	plan *Plan
+	src  store.BlobReader
+	dst  store.Destination
+	opts Options
+
+	before  digest.Digest // what the tag named before, empty for nothing
+	tagging bool          // the push of the root has begun
+
+	mu     sync.Mutex
+	result Result
+}
+
+func (r *run) run(ctx context.Context) error {
+	root := r.plan.Root
+	if r.opts.Digest != "" && r.opts.Digest != root.Digest {
+		return fmt.Errorf("the destination is to be %s, and what is to be copied is %s: nothing was written", r.opts.Digest, root.Digest)
+	}
+	before, err := r.current(ctx)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return r.interrupted(ctx, &CopyError{End: Destination, Descriptor: root, Err: fmt.Errorf("asking what %s names: %w", r.name(), err)})
+	case before.Digest == root.Digest:
+		r.result.Unchanged = true
+		return nil
+	}
+	r.before = before.Digest
+	for _, d := range r.plan.Skipped {
+		r.result.Skipped.add(d)
+	}
+	if err := execute(ctx, r.tasks(), r.opts.jobs()); err != nil {
+		return r.interrupted(ctx, r.blame(ctx, err))
+	}
+	if err := r.verify(ctx); err != nil {
+		return r.interrupted(ctx, err)
+	}
+	return nil
+}
+
+func (o Options) jobs() int {
+	if o.Jobs > 0 {
+		return o.Jobs
+	}
+	return DefaultJobs
+}
+
+// name is what the destination is to know the root by.
+func (r *run) name() string {
+	if r.opts.Tag != "" {
+		return r.opts.Tag
+	}
+	return r.plan.Root.Digest.String()
+}
+
+func (r *run) current(ctx context.Context) (store.Descriptor, error) {
+	if r.opts.Current != nil {
+		return r.opts.Current(ctx)
+	}
+	return r.dst.Resolve(ctx, r.name())
+}
+
+// tasks are the steps of the run and what each waits for. The blobs come first,
+// in the plan's order; the root waits for everything.
+func (r *run) tasks() []*task {
+	var tasks []*task
+	blobs := map[digest.Digest]*task{}
+	for _, d := range r.plan.Blobs {
+		blobs[d.Digest] = &task{do: func(ctx context.Context) error { return r.pushBlob(ctx, d) }}
+		tasks = append(tasks, blobs[d.Digest])
+	}
+	if r.opts.Gate != nil {
+		tasks = append(tasks, &task{do: r.askGate, unlimited: true})
+	}
+	manifests := map[digest.Digest]*task{}
+	for _, m := range r.plan.Manifests {
+		t := &task{do: func(ctx context.Context) error { return r.pushManifest(ctx, m) }}
+		if m.Descriptor.Digest == r.plan.Root.Digest {
+			t.after(tasks...)
+		} else {
+			refers := r.plan.refers[m.Descriptor.Digest]
+			for _, d := range refers.blobs {
+				t.after(blobs[d])
+			}
+			for _, d := range refers.manifests {
+				t.after(manifests[d])
+			}
+		}
+		manifests[m.Descriptor.Digest] = t
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
+func (r *run) askGate(ctx context.Context) error {
+	if err := r.opts.Gate(ctx); err != nil {
+		return fmt.Errorf("%s is not written: %w", r.name(), err)
+	}
+	return nil
+}
+
+func (r *run) pushManifest(ctx context.Context, m store.Manifest) error {
+	tag := ""
+	if m.Descriptor.Digest == r.plan.Root.Digest {
+		tag, r.tagging = r.opts.Tag, true
+	}
+	err := r.dst.PushManifest(ctx, m.Descriptor, m.Raw, tag)
+	if errors.Is(err, store.ErrImmutable) {
+		err = fmt.Errorf("tag %s%s cannot be moved: %w", tag, r.was(), err)
+	}
+	if err != nil {
+		return &CopyError{End: Destination, Descriptor: m.Descriptor, Err: err}
+	}
+	r.mu.Lock()
+	r.result.Manifests++
+	r.mu.Unlock()
+	r.tell(Event{Kind: ManifestDone, Descriptor: m.Descriptor})
+	return nil
+}
+
+func (r *run) was() string {
+	if r.before == "" {
+		return ""
+	}
+	return fmt.Sprintf(" names %s and", r.before)
+}
+
+// verify asks the destination what the tag names now.
+func (r *run) verify(ctx context.Context) error {
+	root := r.plan.Root
+	got, err := r.dst.Resolve(ctx, r.name())
+	if err != nil {
+		return &CopyError{End: Destination, Descriptor: root, Err: fmt.Errorf("verifying %s after the push: %w", r.name(), err)}
+	}
+	if got.Digest != root.Digest {
+		return &CopyError{End: Destination, Descriptor: root, Err: fmt.Errorf("%s names %s after %s was pushed to it: someone else may be writing it", r.name(), got.Digest, root.Digest)}
+	}
+	return nil
+}
+
+// interrupted puts the context's end in the place of what it brought about.
+func (r *run) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	err = ctx.Err()
+	if cause := context.Cause(ctx); cause != err {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	if r.tagging {
+		return fmt.Errorf("stopped while %s was being written; all that it refers to is there: %w", r.name(), err)
+	}
+	return fmt.Errorf("stopped before %s was written: %w", r.name(), err)
+}
+
+func (r *run) tell(e Event) {
+	if r.opts.Progress != nil {
+		r.opts.Progress(e)
+	}
+}
