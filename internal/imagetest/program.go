@@ -12,7 +12,8 @@ import (
 	"berth/platform"
 )
 
-// GoPlatforms are platforms for which Go compiles and Debian has packages.
+// GoPlatforms are platforms for which Go compiles: one of each family, and the
+// ones that images are built for.
 var GoPlatforms = []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/s390x", "linux/ppc64le", "linux/riscv64"}
 
 // GoProgram compiles the text of a Go program into a static executable for p. It
