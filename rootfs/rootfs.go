@@ -5,6 +5,7 @@ package rootfs
 import (
 	"context"
 	"io"
+	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 
@@ -20,4 +21,18 @@ type Layer struct {
 	CreatedBy string
 	// Open opens the layer's (compressed) bytes at an offset.
 	Open func(ctx context.Context, offset int64) (io.ReadCloser, error)
+}
+
+// Info is what the merged file system has at a path.
+type Info struct {
+	// Path is absolute and clean.
+	Path string
+	// Mode has the type and the permission bits, setuid and setgid included.
+	Mode     fs.FileMode
+	UID, GID int
+	Size     int64
+	// Target is what a symbolic link says, as it says it.
+	Target string
+	// Layer brought it; nil for the root folder and for parents that no layer has an entry for.
+	Layer *Layer
 }

@@ -91,7 +91,7 @@ func ParseReference(s string) (Reference, error) {
 		return parseRegistry(s, rest)
 	}
 	if scheme, _, ok := strings.Cut(s, "://"); ok {
-		return Reference{}, fmt.Errorf("reference %q: %s:// is not part of an image reference; write HOST/REPOSITORY[:TAG]", printable(s), printable(scheme))
+		return Reference{}, fmt.Errorf("reference %q: %s:// is not part of an image reference; write HOST/REPOSITORY[:TAG]", Printable(s), Printable(scheme))
 	}
 	// oci:1 could be docker.io/library/oci:1. skopeo reads it as a layout, and so do we.
 	if rest, ok := strings.CutPrefix(s, OCILayout+":"); ok {
@@ -99,7 +99,7 @@ func ParseReference(s string) (Reference, error) {
 	}
 	for _, transport := range notYet {
 		if strings.HasPrefix(s, transport+":") {
-			return Reference{}, fmt.Errorf("reference %q: %s: is not supported; berth reads and writes registries (HOST/REPOSITORY[:TAG]) and OCI layout folders (oci:DIR[:TAG])", printable(s), transport)
+			return Reference{}, fmt.Errorf("reference %q: %s: is not supported; berth reads and writes registries (HOST/REPOSITORY[:TAG]) and OCI layout folders (oci:DIR[:TAG])", Printable(s), transport)
 		}
 	}
 	return parseRegistry(s, s)
@@ -113,14 +113,14 @@ func parseLayout(whole, rest string) (Reference, error) {
 	if colon := strings.LastIndexByte(r.Path, ':'); colon >= 0 && !(colon == 1 && driveLetter.MatchString(r.Path)) {
 		r.Path, r.Tag = r.Path[:colon], r.Path[colon+1:]
 		if !tagPattern.MatchString(r.Tag) {
-			return Reference{}, fmt.Errorf("reference %q: %q is not a tag; write oci:DIR[:TAG]", printable(whole), printable(r.Tag))
+			return Reference{}, fmt.Errorf("reference %q: %q is not a tag; write oci:DIR[:TAG]", Printable(whole), Printable(r.Tag))
 		}
 	}
 	if r.Path == "" {
-		return Reference{}, fmt.Errorf("reference %q names no folder: write oci:DIR[:TAG]", printable(whole))
+		return Reference{}, fmt.Errorf("reference %q names no folder: write oci:DIR[:TAG]", Printable(whole))
 	}
 	if strings.ContainsRune(r.Path, 0) {
-		return Reference{}, fmt.Errorf("reference %q has a NUL in its path", printable(whole))
+		return Reference{}, fmt.Errorf("reference %q has a NUL in its path", Printable(whole))
 	}
 	return r, nil
 }
@@ -128,7 +128,7 @@ func parseLayout(whole, rest string) (Reference, error) {
 func parseRegistry(whole, s string) (Reference, error) {
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return Reference{}, fmt.Errorf("reference %q: %s%s", printable(whole), printable(err.Error()), referenceHint(s))
+		return Reference{}, fmt.Errorf("reference %q: %s%s", Printable(whole), Printable(err.Error()), referenceHint(s))
 	}
 	r := Reference{Transport: Docker, Host: reference.Domain(named), Repository: reference.Path(named)}
 	if tagged, ok := named.(reference.Tagged); ok {
@@ -137,7 +137,7 @@ func parseRegistry(whole, s string) (Reference, error) {
 	if digested, ok := named.(reference.Digested); ok {
 		r.Digest = digested.Digest()
 		if err := ValidDigest(r.Digest); err != nil {
-			return Reference{}, fmt.Errorf("reference %q: %w", printable(whole), err)
+			return Reference{}, fmt.Errorf("reference %q: %w", Printable(whole), err)
 		}
 	}
 	if r.Tag == "" && r.Digest == "" {
@@ -155,8 +155,8 @@ func referenceHint(s string) string {
 	return ""
 }
 
-// printable keeps control characters of foreign text off the terminal.
-func printable(s string) string {
+// Printable keeps control characters of foreign text off the terminal.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return '\uFFFD'

@@ -156,7 +156,7 @@ func Verify(desc Descriptor, raw []byte) error {
 // the Go libraries do not have).
 func ValidDigest(d digest.Digest) error {
 	if err := d.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w: sha256 and sha512 are known", printable(string(d)), err)
+		return fmt.Errorf("digest %q: %w: sha256 and sha512 are known", Printable(string(d)), err)
 	}
 	return nil
 }

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/check"
+	"berth/image"
+	"berth/launch"
+	"berth/platform"
+	"berth/report"
+	"berth/store"
+	"berth/store/registry"
+	"berth/target"
+	"berth/transfer"
+)
+
+// copyFlags are what berth copy is asked for.
+type copyFlags struct {
+	platforms, targets []string
+	prove              string
+	dryRun             bool
+	jobs               int
+}
+
+func (a *app) copy() *cobra.Command {
+	var flags copyFlags
+	cmd := &cobra.Command{
+		Use:   "copy SOURCE DESTINATION",
+		Short: "Copy an image: all of it, or exactly what a target needs",
+		Long: `Copy an image from one registry or OCI layout to another, without Docker.
+
+Without --for and --platform everything is copied, bit for bit. With --for it is what
+the deploy target runs, in the form that it accepts; with --platform exactly these,
+with their attestations, in an index whose entries are unchanged.
+
+The tag is written last, once everything it names is there, and with --for or
+--platform only when what was chosen does not provably fail to start.`,
+		Example: `berth copy grafana/grafana HOST/grafana
+berth copy grafana/grafana HOST/grafana:v1 --for apprunner
+berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform linux/arm64`,
+		Args: arguments(2, 2, "a SOURCE and a DESTINATION"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runCopy(cmd.Context(), args[0], args[1], flags)
+		},
+	}
+	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this `PLATFORM` (os/arch[/variant], repeatable)")
+	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy `TARGET` runs: NAME[/ARCH] or a platform (repeatable)")
+	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or `never`")
+	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
+	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "`N` requests at once")
+	a.targetsFlag(cmd)
+	return cmd
+}
+
+func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) error {
+	started := time.Now()
+	f, err := a.format()
+	if err != nil {
+		return err
+	}
+	choice, err := a.choice(flags)
+	if err != nil {
+		return err
+	}
+	srcRef, dstRef, err := ends(from, to)
+	if err != nil {
+		return err
+	}
+	src, err := a.source(srcRef)
+	if err != nil {
+		return err
+	}
+	var dst store.Destination
+	var current func(context.Context) (store.Descriptor, error)
+	if !flags.dryRun {
+		if dst, err = a.destination(dstRef); err != nil {
+			return err
+		}
+		current = ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return a.current(ctx, srcRef, dstRef, dst) })
+	}
+	im, err := image.Open(ctx, src, srcRef.Identifier())
+	if err != nil {
+		return err
+	}
+	selection, err := choice.selection(im)
+	if err != nil {
+		return usageError{fmt.Errorf("%s: %w", from, err)}
+	}
+	plan, err := transfer.New(selection, transfer.PlanOptions{})
+	if err != nil {
+		return err
+	}
+	copied := &report.Copied{Source: from, Destination: dstRef.String(), Selection: selection, Plan: plan, DryRun: flags.dryRun}
+	if !flags.dryRun {
+		gate := &gate{mode: flags.prove, src: src, manifests: choice.chosen(selection), hostOf: choice.host}
+		progress := a.progress(plan)
+		copied.Result, err = plan.Run(ctx, src, dst, transfer.Options{
+			Tag: dstRef.Tag, Digest: dstRef.Digest, Jobs: flags.jobs, MountFrom: mountFrom(srcRef, dstRef),
+			Current: current, Gate: gate.ask, Progress: progress.event,
+		})
+		progress.end()
+		copied.Starts = gate.starts
+		if err != nil {
+			return err
+		}
+	}
+	copied.Requests, copied.Seconds = a.requests(), time.Since(started).Seconds()
+	if a.quiet {
+		_, err := fmt.Fprintln(a.stdout, plan.Root.Digest)
+		return err
+	}
+	return f.Copy(copied)
+}
+
+// ends reads both references of a copy. A layout without a tag gets the source's.
+func ends(from, to string) (src, dst store.Reference, err error) {
+	if src, err = store.ParseReference(from); err != nil {
+		return src, dst, usageError{fmt.Errorf("source: %w", err)}
+	}
+	if dst, err = store.ParseReference(to); err != nil {
+		return src, dst, usageError{fmt.Errorf("destination: %w", err)}
+	}
+	if dst.Transport == store.OCILayout && dst.Tag == "" && dst.Digest == "" {
+		dst.Tag = src.Tag
+		if dst.Tag == "" {
+			dst.Tag = "latest"
+		}
+	}
+	return src, dst, nil
+}
+
+// mountFrom is the repository that blobs can be mounted from: the source's, where
+// both ends are on one registry.
+func mountFrom(src, dst store.Reference) string {
+	if src.Transport == store.Docker && dst.Transport == store.Docker && src.Host == dst.Host {
+		return src.Repository
+	}
+	return ""
+}
+
+// ask starts a question and returns a function that waits for its answer.
+func ask(ctx context.Context, question func(context.Context) (store.Descriptor, error)) func(context.Context) (store.Descriptor, error) {
+	type answer struct {
+		desc store.Descriptor
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		desc, err := question(ctx)
+		done <- answer{desc, err}
+	}()
+	return func(ctx context.Context) (store.Descriptor, error) {
+		select {
+		case a := <-done:
+			return a.desc, a.err
+		case <-ctx.Done():
+			return store.Descriptor{}, ctx.Err()
+		}
+	}
+}
+
+// current is what the destination names now. It is asked while the source is being
+// opened, and obtains the token for writing on the way.
+func (a *app) current(ctx context.Context, src, dst store.Reference, to store.Destination) (store.Descriptor, error) {
+	if dst.Transport == store.Docker {
+		client, err := a.registries()
+		if err != nil {
+			return store.Descriptor{}, err
+		}
+		scopes := []string{registry.PushScope(dst.Repository)}
+		if from := mountFrom(src, dst); from != "" && from != dst.Repository {
+			scopes = append(scopes, registry.PullScope(from))
+		}
+		if err := client.Authorize(ctx, dst.Host, scopes...); err != nil {
+			return store.Descriptor{}, err
+		}
+	}
+	return to.Resolve(ctx, dst.Identifier())
+}
+
+// choice is what is to be copied of an image.
+type choice struct {
+	needs []target.Need
+	// targets is set where the needs come from --for: what a target does not accept is
+	// then left out.
+	targets bool
+}
+
+func (a *app) choice(flags copyFlags) (*choice, error) {
+	switch flags.prove {
+	case "auto", "always", "never":
+	default:
+		return nil, usagef("--prove %q is not known: write auto, always or never", flags.prove)
+	}
+	if flags.jobs < 1 {
+		return nil, usagef("--jobs %d: at least 1 is needed", flags.jobs)
+	}
+	if len(flags.platforms) > 0 && len(flags.targets) > 0 {
+		return nil, usagef("--platform and --for both say what to copy: write one of them")
+	}
+	needs, err := a.needs(flags.targets)
+	if err != nil {
+		return nil, err
+	}
+	c := &choice{needs: needs, targets: len(needs) > 0}
+	ps, err := platforms(flags.platforms)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ps {
+		c.needs = append(c.needs, target.Need{Platform: p, Why: "asked for"})
+	}
+	return c, nil
+}
+
+func (c *choice) selection(im *image.Image) (*image.Selection, error) {
+	if len(c.needs) == 0 {
+		return im.All(), nil
+	}
+	var wants []platform.Platform
+	var opts image.OnlyOptions
+	for _, need := range c.needs {
+		wants = append(wants, need.Platform)
+		// What is not known to be accepted is left out: a plain manifest runs everywhere.
+		if t := need.Target; t != nil {
+			opts.Plain = opts.Plain || t.Accepts.Index != target.Yes
+			opts.NoAttestations = opts.NoAttestations || t.Accepts.Attestation == target.No
+		}
+	}
+	return im.Only(wants, opts)
+}
+
+// chosen are the images that were asked for by platform or target, and which the
+// tag therefore depends on. A bit-for-bit copy chose none.
+func (c *choice) chosen(s *image.Selection) []*image.Manifest {
+	var chosen []*image.Manifest
+	for _, m := range s.Manifests {
+		if m.Kind == image.KindImage && len(c.needs) > 0 {
+			chosen = append(chosen, m)
+		}
+	}
+	return chosen
+}
+
+// host is the host that m is to run on: that of the first need that selects it.
+func (c *choice) host(m *image.Manifest) launch.Host {
+	for _, need := range c.needs {
+		if platform.Selects(need.Platform, m.Platform()) {
+			return check.HostOf(need)
+		}
+	}
+	return check.HostFor(m)
+}

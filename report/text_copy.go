@@ -1,0 +1,97 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"berth/image"
+	"berth/launch"
+	"berth/platform"
+)
+
+func (f *textFormat) Copy(c *Copied) error {
+	p := f.page()
+	switch {
+	case c.DryRun:
+		p.line("%s would be copied to %s", p.bold(printable(c.Source)), p.bold(printable(c.Destination)))
+	case c.Result.Unchanged:
+		p.line("%s %s is there already: nothing was sent", p.good("✓"), p.bold(printable(c.Destination)))
+	default:
+		p.line("%s %s", p.good("✓"), p.bold(printable(c.Destination)))
+	}
+	p.line("  %s", c.Plan.Root.Digest)
+	p.line("  %s", contents(c.Selection))
+	if c.Plan.Rewritten {
+		p.line("  %s", p.unsure("the index is a new one, of the chosen entries: its digest differs from the source's, and signatures over that do not cover it"))
+	}
+	if left := leftOut(c.Selection); left != "" {
+		p.line("  %s", p.dim("left out: "+left))
+	}
+	if c.DryRun {
+		p.line("  %s in %s and %s, less what is there already; nothing was written", size(c.Plan.Bytes()), count(len(c.Plan.Blobs), "blob"), count(len(c.Plan.Manifests), "manifest"))
+		return f.flush(p)
+	}
+	for _, s := range c.Starts {
+		proof := proofOf(s)
+		host := platform.Format(s.Host.Platform)
+		switch proof.Verdict {
+		case launch.Starts:
+			p.line("  %s starts on %s (%s)", p.good("✓"), host, proof.Evidence)
+		case launch.Unknown:
+			p.line("  %s whether it starts on %s could not be proven: %s", p.unsure("?"), host, printable(proof.Reason))
+		}
+	}
+	if !c.Result.Unchanged {
+		r := c.Result
+		p.line("  copied %s, mounted %s, already there %s", tally(r.Copied.Blobs, r.Copied.Bytes), tally(r.Mounted.Blobs, r.Mounted.Bytes), tally(r.Present.Blobs, r.Present.Bytes))
+		if r.Skipped.Blobs > 0 {
+			p.line("  %s", p.unsure(fmt.Sprintf("not copied: %s of non-distributable layers, which engines fetch from their own urls", tally(r.Skipped.Blobs, r.Skipped.Bytes))))
+		}
+	}
+	p.line("  %s", p.dim(fmt.Sprintf("%d requests, %.1f s", c.Requests, c.Seconds)))
+	return f.flush(p)
+}
+
+func tally(blobs int, bytes int64) string {
+	if blobs == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("%s (%s)", count(blobs, "blob"), size(bytes))
+}
+
+// contents says what a selection is.
+func contents(s *image.Selection) string {
+	what := "a single manifest of "
+	if image.IsIndexType(s.Root.Descriptor.MediaType) {
+		what = "an index of "
+	}
+	names, others := kinds(s.Manifests)
+	return what + strings.Join(append(names, others...), ", ")
+}
+
+func leftOut(s *image.Selection) string {
+	names, others := kinds(s.Dropped)
+	return strings.Join(append(names, others...), ", ")
+}
+
+// kinds are the platforms of the images among manifests, and how many of the rest.
+func kinds(manifests []*image.Manifest) (names, others []string) {
+	attestations, artifacts := 0, 0
+	for _, m := range manifests {
+		switch m.Kind {
+		case image.KindAttestation:
+			attestations++
+		case image.KindArtifact:
+			artifacts++
+		default:
+			names = append(names, platform.Format(m.Platform()))
+		}
+	}
+	if attestations > 0 {
+		others = append(others, count(attestations, "attestation"))
+	}
+	if artifacts > 0 {
+		others = append(others, count(artifacts, "artifact"))
+	}
+	return names, others
+}
