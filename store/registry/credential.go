@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -146,7 +147,7 @@ func fromFile(path, host string) (Credential, error) {
 	}
 	defer f.Close()
 	var read *configfile.ConfigFile
-	if read, err = config.LoadFromReader(f); err != nil {
+	if read, err = config.LoadFromReader(io.LimitReader(f, maxConfig)); err != nil {
 		return Credential{}, fmt.Errorf("%s: %w", path, err)
 	}
 	for _, key := range keychainKeys(host) {

@@ -265,4 +265,3 @@ func immutable(failed *Error) bool {
 	said := strings.ToLower(failed.Code + " " + failed.Message)
 	return strings.Contains(said, "immutable") || strings.Contains(said, "imagetagalreadyexists")
 }
-

@@ -173,4 +173,3 @@ func port(u url.URL) string {
 	}
 	return "443"
 }
-
