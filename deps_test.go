@@ -1,9 +1,6 @@
 package berth
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -14,41 +11,31 @@ import (
 
 const module = "berth"
 
-// goPackage is what `go list -json` says of a package of ours.
-type goPackage struct {
-	ImportPath string
-	Imports    []string
-}
-
-func (p goPackage) room() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
-
-// packages are all of ours, but for the folder of this test.
-func packages(t *testing.T) []goPackage {
+// imports are what each room imports, on whatever system.
+func imports(t *testing.T) map[string][]string {
 	t.Helper()
-	// Some files are for one system only, and their imports count. With -e, because
-	// a package that does not compile is for the compiler to complain about.
-	var all []goPackage
+	rooms := map[string][]string{}
 	for _, system := range []string{"linux", "windows"} {
-		cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports", "./...")
+		// With -e, because a package that does not compile is for the compiler to complain about.
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...")
 		cmd.Env = append(os.Environ(), "GOOS="+system)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("go list: %v", err)
 		}
-		for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
-			var p goPackage
-			if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			if p.ImportPath != module {
-				all = append(all, p)
+		for line := range strings.Lines(string(out)) {
+			paths := strings.Fields(line)
+			if room, ok := strings.CutPrefix(paths[0], module+"/"); ok { // not the folder of this test
+				rooms[room] = append(rooms[room], paths[1:]...)
 			}
 		}
 	}
-	return all
+	for room, paths := range rooms {
+		slices.Sort(paths)
+		rooms[room] = slices.Compact(paths)
+	}
+	return rooms
 }
 
 // row is a line of the table under "Rooms" in ARCHITECTURE.md.
@@ -85,22 +72,21 @@ func rooms(t *testing.T) map[string][]string {
 
 func TestRooms(t *testing.T) {
 	table := rooms(t)
-	built := map[string]bool{}
-	for _, p := range packages(t) {
-		built[p.room()] = true
-		may, ok := table[p.room()]
+	built := imports(t)
+	for room, paths := range built {
+		may, ok := table[room]
 		if !ok {
-			t.Errorf("%s has no row in ARCHITECTURE.md", p.room())
+			t.Errorf("%s has no row in ARCHITECTURE.md", room)
 			continue
 		}
-		for _, path := range p.Imports {
+		for _, path := range paths {
 			if other, ours := strings.CutPrefix(path, module+"/"); ours && may != nil && !slices.Contains(may, other) {
-				t.Errorf("%s imports %s, which its row in ARCHITECTURE.md does not allow", p.room(), other)
+				t.Errorf("%s imports %s, which its row in ARCHITECTURE.md does not allow", room, other)
 			}
 		}
 	}
 	for room, may := range table {
-		if !built[room] {
+		if _, ok := built[room]; !ok {
 			t.Errorf("ARCHITECTURE.md has a row for %s, which is not there", room)
 		}
 		for _, other := range may {
@@ -128,11 +114,11 @@ var forbidden = []struct {
 }
 
 func TestForbiddenImports(t *testing.T) {
-	for _, p := range packages(t) {
-		for _, path := range p.Imports {
+	for room, paths := range imports(t) {
+		for _, path := range paths {
 			for _, rule := range forbidden {
-				if within(path, rule.path) && !slices.ContainsFunc(rule.but, func(room string) bool { return within(p.room(), room) }) {
-					t.Errorf("%s imports %s: %s", p.room(), path, rule.why)
+				if within(path, rule.path) && !slices.ContainsFunc(rule.but, func(tree string) bool { return within(room, tree) }) {
+					t.Errorf("%s imports %s: %s", room, path, rule.why)
 				}
 			}
 		}
