@@ -25,13 +25,9 @@ func (s *Set) nearest(name string) []string {
 	for _, t := range s.byName {
 		best := candidate{distance: -1}
 		for _, n := range append([]string{t.Name}, t.Aliases...) {
-			d := distance(name, n)
-			if d > max(1, len(name)/3) {
-				// Half a name is no typing error: "ecs" for ecs-ec2, "aws-lambda-function" for lambda.
-				if len(name) < 3 || !strings.Contains(n, name) && !strings.Contains(name, n) {
-					continue
-				}
-				d = len(name) + d
+			d, ok := closeness(name, n)
+			if !ok {
+				continue
 			}
 			if best.distance < 0 || d < best.distance || d == best.distance && n < best.name {
 				best = candidate{n, d}
@@ -49,6 +45,23 @@ func (s *Set) nearest(name string) []string {
 		names = append(names, c.name)
 	}
 	return names
+}
+
+// closeness says how near a user's text is to a name, the less the nearer, and
+// whether it is near at all. A typing error is as near as it has edits, the
+// beginning of a name ("ecs") as one edit, and any other part of it, or a name
+// within the text ("aws-lambda-function"), is farther than all of these.
+func closeness(text, name string) (int, bool) {
+	d := distance(text, name)
+	switch {
+	case len(text) >= 3 && strings.HasPrefix(name, text):
+		return min(d, 1), true
+	case d <= max(1, len(text)/3):
+		return d, true
+	case len(text) >= 3 && (strings.Contains(name, text) || strings.Contains(text, name)):
+		return len(text) + d, true
+	}
+	return 0, false
 }
 
 // distance is the edit distance of a and b in bytes, where two neighbours

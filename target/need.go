@@ -11,6 +11,9 @@ import (
 // maxNeed bounds what is read after --for: a name and the longest platform.
 const maxNeed = 256
 
+// asked is why a platform is needed that the user wrote.
+const asked = "asked for"
+
 // systems are the operating systems that a bare platform, or the part after a
 // target's name, may start with. Without this list a misspelt target such as
 // "fargat/arm64" would be read as a platform.
@@ -43,13 +46,16 @@ func (s *Set) Need(need string) (Need, error) {
 		if !hasRest {
 			return t.byDefault()
 		}
-		return t.asked(need, rest)
+		return t.chosen(need, rest)
 	}
 	lower := strings.ToLower(name)
 	switch {
 	case slices.Contains(systems, lower):
 		p, err := platform.Parse(need)
-		return Need{Platform: p, Why: "asked for"}, err
+		if err != nil {
+			return Need{}, err
+		}
+		return Need{Platform: p, Why: asked}, nil
 	case slices.Contains(architectures, lower):
 		return Need{}, fmt.Errorf("%q is an architecture, not a target: write a target with it, such as fargate/arm64, or a platform, such as linux/%s", need, need)
 	}
@@ -76,8 +82,8 @@ func (t *Target) byDefault() (Need, error) {
 	return Need{t, *t.Default, fmt.Sprintf("the default of %s where no %s is given", t.Title, t.DeclaredIn)}, nil
 }
 
-// asked is the need of a target with the part after its name.
-func (t *Target) asked(need, rest string) (Need, error) {
+// chosen is the need of a target with the part after its name.
+func (t *Target) chosen(need, rest string) (Need, error) {
 	if rest == "" {
 		return Need{}, fmt.Errorf("target %q ends in a slash: write %s or %s/ARCHITECTURE", need, t.Name, t.Name)
 	}
@@ -96,7 +102,7 @@ func (t *Target) asked(need, rest string) (Need, error) {
 	if len(t.Runs) > 0 && !slices.ContainsFunc(t.Runs, runs) {
 		return Need{}, fmt.Errorf("target %q: %s runs %s, not %s%s", need, t.Title, formats(t.Runs, "and"), platform.Format(p), t.source("runs"))
 	}
-	return Need{t, p, "asked for"}, nil
+	return Need{t, p, asked}, nil
 }
 
 // only is the need of a target with an operating system and no architecture.
@@ -109,7 +115,7 @@ func (t *Target) only(need, system string) (Need, error) {
 	}
 	switch {
 	case len(of) == 1:
-		return Need{t, of[0], "asked for"}, nil
+		return Need{t, of[0], asked}, nil
 	case len(t.Runs) > 0 && len(of) == 0:
 		return Need{}, fmt.Errorf("target %q: %s runs %s%s", need, t.Title, formats(t.Runs, "and"), t.source("runs"))
 	}
