@@ -261,6 +261,12 @@ func (c *Client) Repository(host, repository string) *Repository {
 	return r
 }
 
+// Host is the registry's name, as references have it.
+func (r *Repository) Host() string { return r.endpoint.host }
+
+// Name is the repository's name on its registry.
+func (r *Repository) Name() string { return r.name }
+
 // String is HOST/REPOSITORY.
 func (r *Repository) String() string { return r.endpoint.host + "/" + r.name }
 
