@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"berth/image"
 	"berth/platform"
@@ -14,8 +15,8 @@ func (f *textFormat) Image(o *Opened) error {
 	what := "a single manifest"
 	if o.Image.IsIndex {
 		what = "an index of " + count(len(o.Image.Images()), "image")
-		if n := len(o.Image.Manifests) - len(o.Image.Images()); n > 0 {
-			what += " and " + count(n, "attestation or artifact")
+		if _, others := kinds(o.Image.Manifests); len(others) > 0 {
+			what += " and " + strings.Join(others, ", ")
 		}
 	}
 	p.line("  %s, %s", what, p.dim(root.MediaType))

@@ -51,7 +51,7 @@ berth check oci:build --for linux/amd64 -o json`,
 			return checkAnswer(results, strict)
 		},
 	}
-	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "the deploy `TARGET`: NAME[/ARCH] or a platform (repeatable)")
+	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "the deploy target: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&labelsOnly, "labels-only", false, "do not read the bytes: trust what the image claims")
 	cmd.Flags().BoolVar(&strict, "strict", false, "anything that is not known makes the exit code 3")
 	a.targetsFlag(cmd)

@@ -47,11 +47,11 @@ berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform 
 			return a.runCopy(cmd.Context(), args[0], args[1], flags)
 		},
 	}
-	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this `PLATFORM` (os/arch[/variant], repeatable)")
-	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy `TARGET` runs: NAME[/ARCH] or a platform (repeatable)")
-	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or `never`")
+	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this platform (os/arch[/variant], repeatable)")
+	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy target runs: NAME[/ARCH] or a platform (repeatable)")
+	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
-	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "`N` requests at once")
+	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once")
 	a.targetsFlag(cmd)
 	return cmd
 }

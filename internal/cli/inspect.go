@@ -71,8 +71,8 @@ berth inspect grafana/grafana -o json`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&platformFlag, "platform", "", "show what an engine of this `PLATFORM` would take (os/arch[/variant])")
-	cmd.Flags().StringVarP(&format, "format", "f", "", "Go `TEMPLATE` over the fields of docker inspect")
+	cmd.Flags().StringVar(&platformFlag, "platform", "", "show what an engine of this platform would take (os/arch[/variant])")
+	cmd.Flags().StringVarP(&format, "format", "f", "", "Go template over the fields of docker inspect")
 	return cmd
 }
 

@@ -142,10 +142,10 @@ berth prove HOST/grafana`,
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "text", "`FORMAT` of the result: text or json")
+	flags.StringVarP(&a.output, "output", "o", "text", "format of the result: text or json")
 	flags.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress; of a copy, only the digest")
-	flags.StringVar(&a.registryConfig, "registry-config", "", "`FILE` of settings per registry: plain HTTP, certificates, mirrors")
+	flags.StringVar(&a.registryConfig, "registry-config", "", "file of settings per registry: plain HTTP, certificates, mirrors")
 	root.AddCommand(a.inspect(), a.prove(), a.check(), a.copy(), a.targets())
 	return root
 }

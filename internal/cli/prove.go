@@ -58,8 +58,8 @@ berth prove HOST/app:v1 --for fargate -o json`,
 			return startsAnswer(starts)
 		},
 	}
-	cmd.Flags().StringArrayVar(&platformFlags, "platform", nil, "prove what an engine of this `PLATFORM` would take (repeatable)")
-	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy `TARGET` (repeatable)")
+	cmd.Flags().StringArrayVar(&platformFlags, "platform", nil, "prove what an engine of this platform would take (repeatable)")
+	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy target (repeatable)")
 	a.targetsFlag(cmd)
 	return cmd
 }

@@ -38,5 +38,5 @@ berth targets lambda`,
 
 // targetsFlag adds --targets to a command that knows deploy targets.
 func (a *app) targetsFlag(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&a.targetFiles, "targets", nil, "`FILE` of further deploy targets, in berth's schema (repeatable)")
+	cmd.Flags().StringSliceVar(&a.targetFiles, "targets", nil, "file of further deploy targets, in berth's schema (repeatable)")
 }
