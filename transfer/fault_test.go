@@ -48,8 +48,9 @@ func TestRunSaysWhichEndFailed(t *testing.T) {
 		// about is the digest that the error names.
 		about func(plan *transfer.Plan) digest.Digest
 		is    error
+		says  string
 	}{
-		{"source refuses a blob", func(src, _ *end, p *transfer.Plan) { src.before = on("open", largest(p), errBoom) }, transfer.Source, largest, errBoom},
+		{"source refuses a blob", func(src, _ *end, p *transfer.Plan) { src.before = on("open", largest(p), errBoom) }, transfer.Source, largest, errBoom, ""},
 		{"source fails in mid-blob", func(src, _ *end, p *transfer.Plan) {
 			var reads atomic.Int32
 			src.before = func(_ context.Context, o op) error {
@@ -58,13 +59,13 @@ func TestRunSaysWhichEndFailed(t *testing.T) {
 				}
 				return nil
 			}
-		}, transfer.Source, largest, errBoom},
+		}, transfer.Source, largest, errBoom, ""},
 		{"source ends in mid-blob", func(src, _ *end, p *transfer.Plan) {
 			src.bytes = func(d digest.Digest, raw []byte) []byte { return raw[:len(raw)/2] }
-		}, transfer.Source, nil, io.ErrUnexpectedEOF},
+		}, transfer.Source, nil, io.ErrUnexpectedEOF, "after"},
 		{"source does not end", func(src, _ *end, p *transfer.Plan) {
 			src.bytes = func(d digest.Digest, raw []byte) []byte { return append(raw[:len(raw):len(raw)], 'x') }
-		}, transfer.Source, nil, store.ErrCorrupt},
+		}, transfer.Source, nil, store.ErrCorrupt, "more than its"},
 		{"source has other bytes", func(src, _ *end, p *transfer.Plan) {
 			src.bytes = func(d digest.Digest, raw []byte) []byte {
 				if d != largest(p) {
@@ -72,16 +73,16 @@ func TestRunSaysWhichEndFailed(t *testing.T) {
 				}
 				return []byte(strings.Repeat("x", len(raw)))
 			}
-		}, transfer.Source, largest, store.ErrCorrupt},
-		{"destination refuses a blob", func(_, dst *end, p *transfer.Plan) { dst.before = on("blob", largest(p), errBoom) }, transfer.Destination, largest, errBoom},
+		}, transfer.Source, largest, store.ErrCorrupt, "other bytes"},
+		{"destination refuses a blob", func(_, dst *end, p *transfer.Plan) { dst.before = on("blob", largest(p), errBoom) }, transfer.Destination, largest, errBoom, ""},
 		{"destination corrupts a blob", func(_, dst *end, p *transfer.Plan) {
 			dst.before = on("blob", largest(p), store.ErrCorrupt)
-		}, transfer.Destination, largest, store.ErrCorrupt},
+		}, transfer.Destination, largest, store.ErrCorrupt, ""},
 		{"destination refuses a manifest", func(_, dst *end, p *transfer.Plan) {
 			dst.before = on("push", p.Manifests[0].Descriptor.Digest, errBoom)
-		}, transfer.Destination, func(p *transfer.Plan) digest.Digest { return p.Manifests[0].Descriptor.Digest }, errBoom},
-		{"destination refuses the tag", func(_, dst *end, p *transfer.Plan) { dst.before = on("push", p.Root.Digest, store.ErrDenied) }, transfer.Destination, root, store.ErrDenied},
-		{"destination does not say what the tag names", func(_, dst *end, p *transfer.Plan) { dst.before = on("resolve", "", store.ErrUnauthorized) }, transfer.Destination, root, store.ErrUnauthorized},
+		}, transfer.Destination, func(p *transfer.Plan) digest.Digest { return p.Manifests[0].Descriptor.Digest }, errBoom, ""},
+		{"destination refuses the tag", func(_, dst *end, p *transfer.Plan) { dst.before = on("push", p.Root.Digest, store.ErrDenied) }, transfer.Destination, root, store.ErrDenied, ""},
+		{"destination does not say what the tag names", func(_, dst *end, p *transfer.Plan) { dst.before = on("resolve", "", store.ErrUnauthorized) }, transfer.Destination, root, store.ErrUnauthorized, "asking what v1 names"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			src, dst := newEnd(fixture()), newEnd(imagetest.New())
@@ -96,6 +97,9 @@ func TestRunSaysWhichEndFailed(t *testing.T) {
 				c.about = func(*transfer.Plan) digest.Digest { return failed.Descriptor.Digest }
 			}
 			wantCopyError(t, err, c.end, c.about(plan), c.is)
+			if !strings.Contains(fmt.Sprint(err), c.says) {
+				t.Errorf("err = %v, want it to say %q", err, c.says)
+			}
 			if tags := dst.Tags(); len(tags) != 0 {
 				t.Errorf("a tag was written: %v", tags)
 			}
@@ -213,6 +217,25 @@ func TestRunInterrupted(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || !errors.Is(err, signal) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: err = %v", c.kind, err)
 		}
+	}
+}
+
+func TestRunStartsNothingOnceCancelled(t *testing.T) {
+	src, dst := newEnd(fixture()), newEnd(imagetest.New())
+	plan := planAll(t, src)
+	ctx, cancel := context.WithCancel(context.Background())
+	dst.before = func(_ context.Context, o op) error {
+		if o.kind == "blob" {
+			cancel() // and this request goes through
+		}
+		return nil
+	}
+	_, err := plan.Run(ctx, src, dst, transfer.Options{Tag: "v1", Jobs: 1})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	if ops := dst.did("blob", "push"); len(ops) != 1 {
+		t.Errorf("after the first blob: %v", ops[1:])
 	}
 }
 

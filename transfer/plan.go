@@ -50,7 +50,7 @@ type Plan struct {
 	configs map[digest.Digest][]byte // the bytes of configs that are in memory
 }
 
-// references is what one manifest or index refers to, each once.
+// references is what one manifest or index refers to, in its order.
 type references struct {
 	blobs, manifests []digest.Digest
 }
@@ -130,9 +130,6 @@ func (p *Plan) manifest(m *image.Manifest, blobs map[digest.Digest]store.Descrip
 	}
 	var refers references
 	for _, d := range append([]store.Descriptor{m.ConfigDescriptor}, m.Layers...) {
-		if slices.Contains(refers.blobs, d.Digest) {
-			continue
-		}
 		if isNonDistributable(d.MediaType) && len(d.URLs) > 0 && !opts.NonDistributable {
 			p.Skipped = append(p.Skipped, d)
 			continue
@@ -169,9 +166,7 @@ func (p *Plan) index(index store.Manifest) error {
 		if _, ok := p.refers[child.Digest]; !ok {
 			return &CopyError{End: Source, Descriptor: child, Err: fmt.Errorf("index %s refers to it, and it was not selected", d.Digest)}
 		}
-		if !slices.Contains(refers.manifests, child.Digest) {
-			refers.manifests = append(refers.manifests, child.Digest)
-		}
+		refers.manifests = append(refers.manifests, child.Digest)
 	}
 	p.refers[d.Digest] = refers
 	p.Manifests = append(p.Manifests, index)

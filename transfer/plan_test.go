@@ -75,6 +75,19 @@ func TestPlanOfAManifestListedTwice(t *testing.T) {
 	}
 }
 
+// Builders repeat the empty layer.
+func TestPlanOfALayerListedTwice(t *testing.T) {
+	m := imagetest.New()
+	m.AddIndex("v1", "", addImage(m, "linux/arm64", "same", "other", "same"))
+	src, dst := newEnd(m), newEnd(imagetest.New())
+	plan := planAll(t, src)
+	if len(plan.Blobs) != 3 {
+		t.Errorf("%d blobs, want two layers and the config", len(plan.Blobs))
+	}
+	run(t, plan, src, dst, transfer.Options{Tag: "v1"})
+	wantWhole(t, dst.Memory, "v1", plan.Root.Digest)
+}
+
 func TestPlanRefuses(t *testing.T) {
 	whole := func() *image.Image { return open(t, fixture()) }
 	hole := func() (*image.Selection, digest.Digest) {
@@ -154,5 +167,21 @@ func TestPlanOfNonDistributableLayers(t *testing.T) {
 				t.Errorf("sent and skipped: %s", diff)
 			}
 		})
+	}
+}
+
+func TestPlanSendsWhatOneManifestCallsDistributable(t *testing.T) {
+	m, base := foreign("https://example.com/base")
+	sel := open(t, m).All()
+	other := *sel.Manifests[0]
+	other.Descriptor.Digest = digest.FromString("another manifest")
+	ordinary := base
+	ordinary.MediaType = imagetest.DockerLayer
+	other.Layers = []store.Descriptor{ordinary}
+	for _, manifests := range [][]*image.Manifest{{sel.Manifests[0], &other}, {&other, sel.Manifests[0]}} {
+		sel.Manifests = manifests
+		if plan := planOf(t, sel); len(plan.Blobs) != 3 || len(plan.Skipped) != 0 {
+			t.Errorf("%d are sent, %d skipped", len(plan.Blobs), len(plan.Skipped))
+		}
 	}
 }

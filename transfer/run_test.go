@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +170,11 @@ func TestRunOrder(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, sent); diff != "" {
 				t.Errorf("not largest first: %s", diff)
+			}
+			// A manifest that can be pushed goes before blobs that could have been sent earlier.
+			writes := dst.did("blob", "push")
+			if first := slices.IndexFunc(writes, func(o op) bool { return o.kind == "push" }); first > len(want)-1 {
+				t.Errorf("the first manifest comes after all blobs: %v", writes)
 			}
 		}
 	}

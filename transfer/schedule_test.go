@@ -89,19 +89,27 @@ func TestRunPushesAManifestAsSoonAsItsBlobsAreThere(t *testing.T) {
 	})
 }
 
-// Even with one job, everything but the root is sent while the gate thinks.
+// The gate takes none of the jobs, and everything but the root is sent while it
+// thinks.
 func TestRunAsksTheGateBesideTheBlobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dst := newEnd(fixture()), newEnd(imagetest.New())
 		plan := planAll(t, src)
-		agree, done := make(chan struct{}), make(chan error)
+		release := held(dst, func(o op) bool { return o.kind == "blob" })
+		asked, agree, done := false, make(chan struct{}), make(chan error)
 		go func() {
 			_, err := plan.Run(context.Background(), src, dst, transfer.Options{Tag: "v1", Jobs: 1, Gate: func(context.Context) error {
+				asked = true
 				<-agree
 				return nil
 			}})
 			done <- err
 		}()
+		synctest.Wait()
+		if n := len(dst.did("blob")); !asked || n != 1 {
+			t.Errorf("%d blobs are on their way, the gate was asked: %t", n, asked)
+		}
+		close(release)
 		synctest.Wait()
 		if n := len(dst.did("push")); n != len(plan.Manifests)-1 {
 			t.Errorf("%d of %d manifests are pushed, want all but the root", n, len(plan.Manifests))
