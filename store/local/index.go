@@ -137,8 +137,8 @@ func (x *index) find(tag string) (entry, error) {
 	return entry{}, fmt.Errorf("it has several images: name one of them, %s", x.names())
 }
 
-// entry returns the entry with a digest; only its media type is of interest
-// where several have it.
+// byDigest returns the first entry with a digest. Where several have it they
+// differ in their names at most.
 func (x *index) byDigest(d digest.Digest) (entry, bool) {
 	at := slices.IndexFunc(x.entries, func(e entry) bool { return e.Digest == d })
 	if at < 0 {

@@ -10,6 +10,9 @@
 // it is whole and verified, and a tag only when everything that it stands for
 // is there.
 //
+// A manifest keeps its media type. skopeo finds only OCI ones in a layout, and not
+// an image whose manifest is Docker's; crane and berth find both.
+//
 // Several goroutines may use one [Layout], and several may write the same
 // folder. So may several processes on Linux, macOS and the BSDs, where a tag is
 // set under an advisory lock of the folder; elsewhere, and on file systems
@@ -17,6 +20,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,7 +102,7 @@ func CreateLayout(path string) (*Layout, error) {
 		return nil, fmt.Errorf("OCI layout %s: %w", path, err)
 	}
 	l.root = root
-	if _, err := root.Lstat(v1.ImageLayoutFile); errors.Is(err, fs.ErrNotExist) {
+	if _, err = root.Lstat(v1.ImageLayoutFile); errors.Is(err, fs.ErrNotExist) {
 		err = l.checkUnfinished(root)
 	} else {
 		err = l.check(root)
@@ -186,7 +190,10 @@ func (l *Layout) open() (*os.Root, error) {
 }
 
 // make returns the open folder and makes it where it is not there.
-func (l *Layout) make() (*os.Root, error) {
+func (l *Layout) make(ctx context.Context) (*os.Root, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.writable {

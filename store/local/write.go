@@ -28,7 +28,7 @@ const tempPrefix = ".berth-"
 // when it is not.
 func (l *Layout) PushBlob(ctx context.Context, content store.Content) (store.Outcome, error) {
 	desc := content.Descriptor
-	root, err := l.make()
+	root, err := l.make(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +125,7 @@ func (l *Layout) replace(root *os.Root, name string, write func(io.Writer) error
 // manifest without a tag can be read by its digest only: index.json has no entry
 // for it.
 func (l *Layout) PushManifest(ctx context.Context, desc store.Descriptor, raw []byte, tag string) error {
-	root, err := l.make()
+	root, err := l.make(ctx)
 	if err != nil {
 		return err
 	}
