@@ -71,13 +71,35 @@ func gather(ctx context.Context, open func(store.Reference) (store.Source, error
 			s.Image = nil
 			continue
 		}
-		// Nothing for the platform is not an error here: it is what a rule will say.
-		s.Selected, _ = im.Select(s.Need.Platform)
-		if opts.Prove && s.Selected != nil && s.Selected.Err == nil {
-			s.Start = Prove(ctx, src, s.Selected, HostOf(s.Need))
-		}
+		s.Select()
+	}
+	if opts.Prove && err == nil {
+		ProveSubjects(ctx, src, subjects)
 	}
 	return subjects
+}
+
+// Select finds the manifest of s.Image that the target takes.
+func (s *Subject) Select() {
+	// Nothing for the platform is no error here: it is what a rule will say.
+	s.Selected, _ = s.Image.Select(s.Need.Platform)
+}
+
+// ProveSubjects proves, side by side, what each target would start of its image in
+// src. Subjects for which nothing was selected are left as they are.
+func ProveSubjects(ctx context.Context, src store.BlobReader, subjects []*Subject) {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for _, s := range subjects {
+		if s.Selected == nil || s.Selected.Err != nil {
+			continue
+		}
+		group.Go(func() error {
+			s.Start = Prove(ctx, src, s.Selected, HostOf(s.Need))
+			return nil
+		})
+	}
+	_ = group.Wait() // failures are in the starts
 }
 
 // HostOf is the host that a need runs images on.

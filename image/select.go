@@ -84,6 +84,11 @@ func (im *Image) All() *Selection {
 	return &Selection{Root: im.Root, Manifests: im.Manifests, Nested: im.Nested}
 }
 
+// Image is the selection as the image that it will be once it is moved.
+func (s *Selection) Image() *Image {
+	return &Image{Root: s.Root, IsIndex: IsIndexType(s.Root.Descriptor.MediaType), Manifests: s.Manifests, Nested: s.Nested}
+}
+
 // OnlyOptions is how [Image.Only] selects. The zero value keeps attestations and
 // makes an index.
 type OnlyOptions struct {

@@ -9,7 +9,6 @@ import (
 
 	"berth/check"
 	"berth/image"
-	"berth/launch"
 	"berth/platform"
 	"berth/report"
 	"berth/store"
@@ -96,14 +95,14 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	}
 	copied := &report.Copied{Source: from, Destination: dstRef.String(), Selection: selection, Plan: plan, DryRun: flags.dryRun}
 	if !flags.dryRun {
-		gate := &gate{mode: flags.prove, src: src, manifests: choice.chosen(selection), hostOf: choice.host}
+		gate := &gate{mode: flags.prove, src: src, subjects: choice.subjects(srcRef, from, selection)}
 		progress := a.progress(plan)
 		copied.Result, err = plan.Run(ctx, src, dst, transfer.Options{
 			Tag: dstRef.Tag, Digest: dstRef.Digest, Jobs: flags.jobs, MountFrom: mountFrom(srcRef, dstRef),
 			Current: current, Gate: gate.ask, Progress: progress.event,
 		})
 		progress.end()
-		copied.Starts = gate.starts
+		copied.Starts = gate.starts()
 		if err != nil {
 			return err
 		}
@@ -185,9 +184,6 @@ func (a *app) current(ctx context.Context, src, dst store.Reference, to store.De
 // choice is what is to be copied of an image.
 type choice struct {
 	needs []target.Need
-	// targets is set where the needs come from --for: what a target does not accept is
-	// then left out.
-	targets bool
 }
 
 func (a *app) choice(flags copyFlags) (*choice, error) {
@@ -206,7 +202,7 @@ func (a *app) choice(flags copyFlags) (*choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &choice{needs: needs, targets: len(needs) > 0}
+	c := &choice{needs}
 	ps, err := platforms(flags.platforms)
 	if err != nil {
 		return nil, err
@@ -234,24 +230,14 @@ func (c *choice) selection(im *image.Image) (*image.Selection, error) {
 	return im.Only(wants, opts)
 }
 
-// chosen are the images that were asked for by platform or target, and which the
-// tag therefore depends on. A bit-for-bit copy chose none.
-func (c *choice) chosen(s *image.Selection) []*image.Manifest {
-	var chosen []*image.Manifest
-	for _, m := range s.Manifests {
-		if m.Kind == image.KindImage && len(c.needs) > 0 {
-			chosen = append(chosen, m)
-		}
-	}
-	return chosen
-}
-
-// host is the host that m is to run on: that of the first need that selects it.
-func (c *choice) host(m *image.Manifest) launch.Host {
+// subjects are what was asked for by platform or target, and what the tag therefore
+// depends on. A bit-for-bit copy asked for nothing.
+func (c *choice) subjects(ref store.Reference, name string, s *image.Selection) []*check.Subject {
+	var subjects []*check.Subject
 	for _, need := range c.needs {
-		if platform.Selects(need.Platform, m.Platform()) {
-			return check.HostOf(need)
-		}
+		subject := &check.Subject{Reference: ref, Name: name, Need: need, Image: s.Image()}
+		subject.Select()
+		subjects = append(subjects, subject)
 	}
-	return check.HostFor(m)
+	return subjects
 }

@@ -3,64 +3,70 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"berth/check"
-	"berth/image"
-	"berth/launch"
-	"berth/platform"
 	"berth/store"
 )
 
-// gate decides whether a copy may write its tag.
+// gate decides whether a copy may write its tag: not over what is known not to run
+// where it was asked for.
 type gate struct {
-	mode      string // of --prove
-	src       store.Source
-	manifests []*image.Manifest
-	hostOf    func(*image.Manifest) launch.Host
-	// starts are the proofs, once ask has returned.
-	starts []*check.Start
-}
-
-// refusal says why a tag was not written.
-type refusal struct {
-	start *check.Start
-}
-
-func (r *refusal) Error() string {
-	host := platform.Format(r.start.Host.Platform)
-	switch {
-	case r.start.Err != nil:
-		return fmt.Sprintf("the tag was not written: whether the image for %s starts could not be proven: %v", host, r.start.Err)
-	case r.start.Proof.Verdict == launch.Unknown:
-		return fmt.Sprintf("the tag was not written: whether the image for %s starts could not be proven: %s", host, r.start.Proof.Reason)
-	}
-	f := r.start.Proof.Failure
-	return fmt.Sprintf("the tag was not written: the image for %s does not start: %s (%s)", host, f.Message, f.Detail)
-}
-
-// definite tells whether the image is known not to start.
-func (r *refusal) definite() bool {
-	return r.start.Proof != nil && r.start.Proof.Verdict == launch.Fails
+	mode     string // of --prove
+	src      store.Source
+	subjects []*check.Subject
 }
 
 func (g *gate) ask(ctx context.Context) error {
 	if g.mode == "never" {
 		return nil
 	}
-	hosts := make([]launch.Host, len(g.manifests))
-	for i, m := range g.manifests {
-		hosts[i] = g.hostOf(m)
-	}
-	starts, err := check.ProveAll(ctx, g.src, g.manifests, hosts)
-	if err != nil {
+	check.ProveSubjects(ctx, g.src, g.subjects)
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	g.starts = starts
-	for _, s := range starts {
-		r := &refusal{s}
-		if r.definite() || g.mode == "always" && (s.Err != nil || s.Proof.Verdict == launch.Unknown) {
-			return r
+	for _, r := range check.Run(g.subjects) {
+		if r.Verdict == check.RunsNot || g.mode == "always" && r.Verdict == check.Unknown {
+			return &refusal{r}
 		}
 	}
 	return nil
 }
+
+// starts are the proofs that were made.
+func (g *gate) starts() []*check.Start {
+	var starts []*check.Start
+	for _, s := range g.subjects {
+		if s.Start != nil {
+			starts = append(starts, s.Start)
+		}
+	}
+	return starts
+}
+
+// refusal says why a tag was not written.
+type refusal struct{ result check.Result }
+
+func (r *refusal) Error() string {
+	var b strings.Builder
+	b.WriteString("the tag was not written: ")
+	if !r.definite() {
+		fmt.Fprintf(&b, "--prove=always, and for %s berth cannot tell %s", r.result.Subject.Name, r.result.Unknowns[0])
+		return b.String()
+	}
+	f := r.result.Findings[0]
+	fmt.Fprintf(&b, "%s (%s %s)", f.Message, f.Rule, f.Name)
+	for _, d := range f.Details {
+		b.WriteString("\n  " + d)
+	}
+	for _, fix := range f.Fixes {
+		b.WriteString("\n  fix: " + fix.Title)
+		if fix.Command != "" {
+			b.WriteString("\n       " + fix.Command)
+		}
+	}
+	return b.String()
+}
+
+// definite tells whether it is known not to run.
+func (r *refusal) definite() bool { return r.result.Verdict == check.RunsNot }

@@ -57,7 +57,11 @@ func (a *app) destination(ref store.Reference) (store.Destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Repository(ref.Host, ref.Repository), nil
+	repository := client.Repository(ref.Host, ref.Repository)
+	if onECR, ok := ecr.Wrap(repository); ok {
+		return onECR, nil
+	}
+	return repository, nil
 }
 
 // opened opens a layout that lives as long as the run.
