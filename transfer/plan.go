@@ -10,8 +10,8 @@
 // A run sends all blobs at once, largest first, each digest once; a manifest as
 // soon as what it refers to is there; and the root last, with the tag. So a tag
 // that a run has written never names an incomplete image, whenever the run ends
-// and however. What was sent by then stays in the destination, where nothing
-// refers to it, and the next run finds it there.
+// and however. What was sent by then stays in the destination, untagged, and the
+// next run finds it there.
 package transfer
 
 import (

@@ -14,7 +14,7 @@ import (
 // DefaultJobs is how many requests are in flight without [Options.Jobs]. At 16 a
 // copy over 50 ms of round-trip time keeps its line busy with layers of usual
 // size (oras: 4.34 s with 3, 1.77 s with 16), and registries do not throttle it
-// yet: ECR allows 100 uploads to be started per second.
+// yet: ECR's service quotas allow 100 uploads to be started per second.
 const DefaultJobs = 16
 
 // Options is how [Plan.Run] runs. With the zero value the root is pushed by its
