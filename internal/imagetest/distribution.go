@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,7 +36,8 @@ http:
 	}
 
 	cmd := exec.CommandContext(tb.Context(), Tool(tb, "registry"), "serve", config)
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	// It takes REGISTRY_AUTH_FILE, which is for clients, for a setting of its own.
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "REGISTRY_") }), "OTEL_TRACES_EXPORTER=none")
 	host := startServer(tb, cmd, regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`))
 	if len(middleware) == 0 {
 		return host
@@ -59,12 +61,7 @@ func startServer(tb testing.TB, cmd *exec.Cmd, ready *regexp.Regexp) string {
 	go func() { ended <- cmd.Wait() }()
 	select {
 	case answer := <-log.found:
-		tb.Cleanup(func() {
-			<-ended // by a signal, which is as it should be
-			if tb.Failed() {
-				tb.Logf("log of %s:\n%s", name, &log.text)
-			}
-		})
+		tb.Cleanup(func() { <-ended }) // by a signal, which is as it should be
 		return answer
 	case err := <-ended:
 		tb.Fatalf("%s did not start: %v\n%s", name, err, &log.text)
