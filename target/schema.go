@@ -22,7 +22,7 @@ var topics = []string{
 	"runs", "default", "declaredIn",
 	"index", "attestation", "zstd", "oci", "maxUncompressed",
 	"ia32", "aarch32",
-	"availability", "emulation", "registry", "version",
+	"availability", "registry",
 }
 
 // namePattern keeps names easy to type and unlike platforms.

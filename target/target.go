@@ -24,7 +24,7 @@
 //	compat:
 //	  ia32, aarch32: yes, no or unknown
 //	facts:
-//	  - topic: one of the keys above, or availability, emulation, registry, version
+//	  - topic: one of the keys above, or availability, registry
 //	    says: a sentence
 //	    source: the URL where it says so; https:// may be left out
 //	    checked: YYYY-MM-DD

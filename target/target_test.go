@@ -148,8 +148,14 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"fargate", "fargate", 0},
-		{"fargat", "fargate", 1}, {"lmabda", "lambda", 1}, {"eks", "ecs", 1}, {"render", "fly", 6},
+		{"", "", 0},
+		{"", "abc", 3},
+		{"abc", "", 3},
+		{"fargate", "fargate", 0},
+		{"fargat", "fargate", 1},
+		{"lmabda", "lambda", 1},
+		{"eks", "ecs", 1},
+		{"render", "fly", 6},
 	} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
@@ -174,12 +180,18 @@ func TestWhatTheMainTargetsAccept(t *testing.T) {
 			t.Errorf("%s accepts %+v, want %+v", name, target.Accepts, want)
 		}
 	}
-	g, err := s.Find("graviton4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g.Compat.AArch32 || g.CompatUnknown.AArch32 {
-		t.Errorf("graviton4: AArch32 is %t, unknown %t; it is known to have none", g.Compat.AArch32, g.CompatUnknown.AArch32)
+	for name, unknown := range map[string]platform.Compat{
+		"graviton3": {IA32: true, AArch32: true},
+		"graviton4": {IA32: true},
+		"cloudrun":  {AArch32: true},
+	} {
+		target, err := s.Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if target.Compat != (platform.Compat{}) || target.CompatUnknown != unknown {
+			t.Errorf("%s: compat %+v, unknown %+v; want none, and unknown %+v", name, target.Compat, target.CompatUnknown, unknown)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"berth/store"
 	"berth/store/local"
 )
@@ -131,5 +133,18 @@ func TestReadOnlyFolder(t *testing.T) {
 	}
 	if out, err := play(t, "nobody", dir, "").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A pipe would keep whoever opens it waiting.
+func TestBlobThatIsAPipe(t *testing.T) {
+	dir := layout(t, index())
+	d := digest.FromString("content")
+	if err := syscall.Mkfifo(filepath.Join(dir, "blobs", "sha256", d.Encoded()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(t, dir).Blob(t.Context(), store.Descriptor{Digest: d, Size: 7}, 0)
+	if err == nil || !strings.Contains(err.Error(), "special file, not a regular file") {
+		t.Errorf("%v", err)
 	}
 }
