@@ -64,6 +64,9 @@ func FromConfig(c v1.ImageConfig) Process {
 type Host struct {
 	Platform platform.Platform
 	Compat   platform.Compat
+	// CompatUnknown has the bits of Compat that are not known of this host. A start
+	// that turns on one of them is [Unknown].
+	CompatUnknown platform.Compat
 	// PageSize in bytes; zero is the architecture's usual one.
 	PageSize int
 }
