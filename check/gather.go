@@ -106,7 +106,7 @@ func ProveSubjects(ctx context.Context, src store.BlobReader, subjects []*Subjec
 func HostOf(need target.Need) launch.Host {
 	host := launch.Host{Platform: need.Platform}
 	if need.Target != nil {
-		host.Compat = need.Target.Compat
+		host.Compat, host.CompatUnknown = need.Target.Compat, need.Target.CompatUnknown
 	}
 	return host
 }

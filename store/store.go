@@ -97,7 +97,8 @@ const (
 type Content struct {
 	Descriptor Descriptor
 	// Open opens the content at an offset. A destination calls it as often as it
-	// has to send again.
+	// has to send again, and wraps (%w) what it and its reader return, so that a
+	// copy can tell which end failed.
 	Open func(ctx context.Context, offset int64) (io.ReadCloser, error)
 	// MountFrom is the repository on the same registry that has the blob, or empty.
 	MountFrom string

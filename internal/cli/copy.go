@@ -102,10 +102,13 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 			Current: current, Gate: gate.ask, Progress: progress.event,
 		})
 		progress.end()
-		copied.Starts = gate.starts()
+		if err == nil && copied.Result.Unchanged {
+			err = gate.ask(ctx) // the run had no tag to write, and so did not ask
+		}
 		if err != nil {
 			return err
 		}
+		copied.Starts = gate.starts()
 	}
 	copied.Requests, copied.Seconds = a.requests(), time.Since(started).Seconds()
 	if a.quiet {
@@ -178,7 +181,10 @@ func (a *app) current(ctx context.Context, src, dst store.Reference, to store.De
 			return store.Descriptor{}, err
 		}
 	}
-	return to.Resolve(ctx, dst.Identifier())
+	if dst.Tag != "" {
+		return to.Resolve(ctx, dst.Tag)
+	}
+	return to.Resolve(ctx, dst.Digest.String())
 }
 
 // choice is what is to be copied of an image.

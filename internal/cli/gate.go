@@ -49,7 +49,7 @@ type refusal struct{ result check.Result }
 
 func (r *refusal) Error() string {
 	var b strings.Builder
-	b.WriteString("the tag was not written: ")
+	b.WriteString("no tag was written: ")
 	if !r.definite() {
 		fmt.Fprintf(&b, "--prove=always, and for %s berth cannot tell %s", r.result.Subject.Name, r.result.Unknowns[0])
 		return b.String()

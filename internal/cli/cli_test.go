@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"berth/internal/imagetest"
+	"berth/platform"
+	"berth/store/registry"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"berth": func() {
+			os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar, each against a registry of its own, $REGISTRY,
+// that holds the images of publish. Set UPDATE_SCRIPTS=1 to accept new output.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			host := imagetest.Registry(t)
+			env.Setenv("REGISTRY", host)
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			return publish(host)
+		},
+	})
+}
+
+// exits is the script command "exits CODE program argument…".
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	var failed *exec.ExitError
+	err := ts.Exec(args[1], args[2:]...)
+	if err == nil || !errors.As(err, &failed) || fmt.Sprint(failed.ExitCode()) != args[0] {
+		ts.Fatalf("%s ended with %v, want exit code %s\n%s%s", args[1], err, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// publish puts the images that the scripts talk about into a registry:
+//
+//	app:v1     amd64 and arm64, with attestations, both right
+//	arm:v1     arm64 alone, without an index
+//	one:v1     amd64 alone, an index because of its attestation
+//	lying:v1   declared and configured as arm64, its program is amd64
+//	shell:v1   amd64, a script without a shebang
+func publish(host string) error {
+	client := registry.New(registry.Options{})
+	amd64, arm64 := platform.MustParse("linux/amd64"), platform.MustParse("linux/arm64")
+	for repository, build := range map[string]func(*imagetest.Memory){
+		"app": func(m *imagetest.Memory) {
+			one, two := m.AddImage(program(amd64, amd64), ""), m.AddImage(program(arm64, arm64), "")
+			m.AddIndex("v1", "", one, two, m.AddAttestation(one), m.AddAttestation(two))
+		},
+		"arm": func(m *imagetest.Memory) { m.AddImage(program(arm64, arm64), "v1") },
+		"one": func(m *imagetest.Memory) {
+			one := m.AddImage(program(amd64, amd64), "")
+			m.AddIndex("v1", "", one, m.AddAttestation(one))
+		},
+		"lying": func(m *imagetest.Memory) { m.AddIndex("v1", "", m.AddImage(program(arm64, amd64), "")) },
+		"shell": func(m *imagetest.Memory) { m.AddImage(running(amd64, "echo hello\n"), "v1") },
+	} {
+		m := imagetest.New()
+		build(m)
+		if err := m.PushTo(context.Background(), client.Repository(host, repository)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program is an image labelled with one platform whose program is for another.
+func program(label, actual platform.Platform) imagetest.Image {
+	return running(label, string(imagetest.ELF(actual, "")))
+}
+
+func running(label platform.Platform, executable string) imagetest.Image {
+	return imagetest.Image{
+		Configured: label,
+		Config:     v1.ImageConfig{Entrypoint: []string{"/app"}},
+		Layers:     []imagetest.Layer{imagetest.GzipLayer(imagetest.File{Name: "app", Mode: 0o755, Body: executable})},
+		History:    []v1.History{{CreatedBy: "COPY app /app"}},
+	}
+}
