@@ -1,9 +1,46 @@
 // Package rootfs is one file system merged from an image's layers, which are
 // read only as far as an answer needs.
+//
+// Start with [New], ask with [FS.Lstat] and [FS.Head], and end with [FS.Close].
+// Symbolic links are not followed: whoever walks a path does so component by
+// component, over Lstat, because links are resolved only after the merge.
+//
+// # What is merged, and how
+//
+// The answers are those of containerd's overlayfs snapshotter and of Docker's
+// overlay2, which agree with each other and not with extracting one tar over the
+// other. Each layer is unpacked into a tree of its own (containerd's archive.Apply,
+// Docker's archive.Unpack), and the kernel's overlayfs merges the trees component by
+// component (Documentation/filesystems/overlayfs.rst):
+//
+//   - A folder is merged with the folders below it. Anything else, and a whiteout
+//     (".wh.NAME"), hides all that lower layers have at that path and below it.
+//   - A folder of an upper layer over a symbolic link of a lower one is a folder. What
+//     the link led to is not in it: see [FS.Replaced].
+//   - An opaque folder (".wh..wh..opq") hides what lower layers have in it, wherever in
+//     the layer the mark is. On the root folder it hides nothing.
+//   - Names are cleaned and clamped at the root. Parents that a layer has no entry for
+//     are folders. Within a layer, the parents of an entry follow the symbolic links
+//     that the same layer brought before it.
+//   - A layer that engines refuse to unpack is an [UnpackError].
+//
+// # What is certain
+//
+// An entry that is found in the highest layer that may have it is final, without
+// reading that layer to its end: this assumes that no layer has a path twice,
+// which Docker refuses ("duplicates of file paths not supported") and containerd
+// answers with the last of them. A repetition that has been seen is an
+// [UnpackError] for who asks for that path. That a layer does not have a path
+// is known at the layer's end, so an answer from a lower layer costs all layers above
+// it, and "does not exist" costs everything that could still have it.
+//
+// A layer that is read to its end is verified: size and digest of what was fetched,
+// and the digest of what it unpacks to. A prefix cannot be.
 package rootfs
 
 import (
 	"context"
+	"hash/maphash"
 	"io"
 	"io/fs"
 
@@ -35,4 +72,92 @@ type Info struct {
 	Target string
 	// Layer brought it; nil for the root folder and for parents that no layer has an entry for.
 	Layer *Layer
+	// Implied says that the layer that makes this a folder has no entry for it (as far as
+	// it was read), only for something in it. Mode and owner are then what Docker gives
+	// such a folder, 0755 and root. [FS.Perm] says what containerd gives it.
+	Implied bool
+	// Sampled says that a layer above was not read to its end, because the budget ended,
+	// and could hide this.
+	Sampled bool
 }
+
+// Options is how far a file system may go. Its zero value reads whatever an answer
+// needs.
+type Options struct {
+	// MaxFetch is how many compressed bytes may be fetched in all; zero is no budget.
+	// Of what is left, a layer gets at most half, so that the layers below it are
+	// looked at too.
+	MaxFetch int64
+}
+
+// FS is the file system of an image. It is for one goroutine at a time. It keeps what
+// it has read, names and the heads of programs, so that no question costs twice, in
+// at most about 50 MB (and the window of a zstd layer).
+//
+// After an error of a source, or the end of a question's context, the layer that
+// was being read cannot go on, and says so again when it is asked.
+type FS struct {
+	layers  []*layer // highest first
+	bounds  bounds
+	fetched int64
+	total   int64
+	memory  memory
+	steps   int64
+	seed    maphash.Seed
+	// refused is why no engine unpacks these layers.
+	refused  *UnpackError
+	sampled  bool
+	replaced []Replaced
+}
+
+// New returns the file system of layers, lowest first. It reads nothing yet.
+func New(layers []Layer, opts Options) *FS {
+	return newFS(layers, opts, defaultBounds)
+}
+
+func newFS(layers []Layer, opts Options, b bounds) *FS {
+	f := &FS{bounds: b, memory: memory{headSize: maxHead}, seed: maphash.MakeSeed()}
+	f.bounds.fetch = opts.MaxFetch
+	for i := len(layers) - 1; i >= 0; i-- {
+		l := layers[i]
+		f.total += l.Descriptor.Size
+		f.layers = append(f.layers, &layer{Layer: &l, fs: f, table: newTable(f.seed), lowest: i == 0, at: none, lastParent: none})
+	}
+	return f
+}
+
+// Fetched is how many compressed bytes were fetched so far.
+func (f *FS) Fetched() int64 { return f.fetched }
+
+// Total is how many compressed bytes all layers have.
+func (f *FS) Total() int64 { return f.total }
+
+// Certain tells whether every answer so far was certain. It is false once an answer was
+// [Info.Sampled] or a [BudgetError].
+func (f *FS) Certain() bool { return !f.sampled }
+
+// Close ends all streams. It returns the first failure to close one; the answers
+// that were given stand.
+func (f *FS) Close() error {
+	var first error
+	for _, l := range f.layers {
+		if err := l.close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// Replaced is a symbolic link of a lower layer that an upper layer made a folder of, by
+// having something below it: all that was reached through the link is gone from
+// that path. It is how a layer that brings "lib/x" destroys a merged /usr.
+type Replaced struct {
+	// Path is the link, Target what it said.
+	Path, Target string
+	// Link is the layer that brought the link, By the one that made it a folder.
+	Link, By *Layer
+}
+
+// Replaced returns the links that were found to be replaced while looking for
+// something below them, in the order in which they were found. It reads nothing.
+func (f *FS) Replaced() []Replaced { return f.replaced }

@@ -1,0 +1,161 @@
+package rootfs
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"berth/store"
+)
+
+// readAhead is how much is asked of a source at once, so also how much may be fetched
+// beyond what an answer needs. Registries send over TLS in records of up to 16 KiB.
+const readAhead = 32 << 10
+
+// stream is one pass over a layer's bytes, from the first on.
+type stream struct {
+	layer  *layer
+	ctx    context.Context
+	cancel context.CancelFunc
+	// allowance is the value of FS.fetched that it may not go beyond, or 0.
+	allowance int64
+
+	body    io.ReadCloser
+	read    int64 // of body
+	hash    hash.Hash
+	readErr error // why body could not be read on
+
+	unpacked *unpacked
+	tar      *tar.Reader
+}
+
+// open opens the layer's bytes. The stream outlives the question that ctx belongs to.
+func (l *layer) open(ctx context.Context, allowance int64) (*stream, error) {
+	d := l.Descriptor
+	if err := store.ValidDigest(d.Digest); err != nil {
+		return nil, fmt.Errorf("layer: %w", err)
+	}
+	s := &stream{layer: l, allowance: allowance, hash: d.Digest.Algorithm().Hash()}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.during(ctx)()
+	var err error
+	if s.body, err = l.Open(s.ctx, 0); err != nil {
+		s.cancel()
+		return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
+	}
+	if s.unpacked, err = s.unpack(); err != nil {
+		_ = s.close() // why it cannot be read says more
+		return nil, s.failure(err)
+	}
+	s.tar = tar.NewReader(s.unpacked)
+	return s, nil
+}
+
+// during ties the stream to the context of a question until the function that it
+// returns is called.
+func (s *stream) during(ctx context.Context) func() {
+	stop := context.AfterFunc(ctx, s.cancel)
+	return func() { stop() }
+}
+
+func (s *stream) close() error {
+	if s.unpacked != nil {
+		s.unpacked.close()
+	}
+	err := s.body.Close()
+	s.cancel()
+	return err
+}
+
+// Read reads compressed bytes, and counts them.
+func (s *stream) Read(p []byte) (int, error) {
+	if s.readErr != nil {
+		return 0, s.readErr
+	}
+	n, err := s.fetch(p)
+	s.readErr = err
+	return n, err
+}
+
+func (s *stream) fetch(p []byte) (int, error) {
+	f, d := s.layer.fs, s.layer.Descriptor
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if s.allowance > 0 {
+		left := s.allowance - f.fetched
+		if left <= 0 {
+			return 0, &BudgetError{Layer: d.Digest, Limit: fmt.Sprintf("the budget of %d bytes ended at byte %d of %d", f.bounds.fetch, s.read, d.Size), spent: true}
+		}
+		p = p[:min(int64(len(p)), left)]
+	}
+	n, err := s.body.Read(p)
+	f.fetched += int64(n)
+	s.read += int64(n)
+	s.hash.Write(p[:n]) // never fails
+	switch {
+	case s.read > d.Size, err == io.EOF && s.read < d.Size:
+		return n, fmt.Errorf("%w: %d bytes came, and the descriptor says %d", store.ErrCorrupt, s.read, d.Size)
+	case err == io.EOF:
+		if got := digest.NewDigest(d.Digest.Algorithm(), s.hash); got != d.Digest {
+			return n, fmt.Errorf("%w: it is %s", store.ErrCorrupt, got)
+		}
+	}
+	return n, err
+}
+
+// failure is what to say when err came out of the decompressor or the tar reader. What
+// the source said comes before what they made of it.
+func (s *stream) failure(err error) error {
+	if s.readErr != nil && s.readErr != io.EOF {
+		err = s.readErr
+	}
+	var budget *BudgetError
+	var refused *UnpackError
+	if errors.As(err, &budget) || errors.As(err, &refused) {
+		return err // names the layer
+	}
+	return fmt.Errorf("layer %s: %w", s.layer.Descriptor.Digest, err)
+}
+
+// next returns the next entry, or io.EOF where the layer ends and is what its digests
+// promise.
+func (s *stream) next() (*tar.Header, error) {
+	if err := s.ctx.Err(); err != nil {
+		return nil, s.failure(err)
+	}
+	h, err := s.tar.Next()
+	switch {
+	case err == nil, errors.Is(err, tar.ErrInsecurePath):
+		return h, nil
+	case err != io.EOF:
+		return nil, s.failure(fmt.Errorf("reading tar: %w", err))
+	}
+	// Engines read on after the archive's end, and so does whoever verifies.
+	if _, err := io.Copy(io.Discard, s.unpacked); err != nil {
+		return nil, s.failure(err)
+	}
+	if _, err := io.Copy(io.Discard, bufio.NewReaderSize(s, readAhead)); err != nil {
+		return nil, s.failure(err)
+	}
+	if err := s.unpacked.verify(); err != nil {
+		return nil, s.failure(err)
+	}
+	return nil, io.EOF
+}
+
+// content fills p with what comes next of the entry that the stream is at, which must
+// have so much.
+func (s *stream) content(p []byte) (int, error) {
+	n, err := io.ReadFull(s.tar, p)
+	if err != nil {
+		err = s.failure(fmt.Errorf("reading tar: %w", err))
+	}
+	return n, err
+}
