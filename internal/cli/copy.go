@@ -103,7 +103,10 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 		})
 		progress.end()
 		if err == nil && copied.Result.Unchanged {
-			err = gate.ask(ctx) // the run had no tag to write, and so did not ask
+			// The run had no tag to write, and so did not ask.
+			if err = gate.ask(ctx); err != nil {
+				err = fmt.Errorf("%s is there already, and: %w", dstRef, err)
+			}
 		}
 		if err != nil {
 			return err

@@ -44,12 +44,11 @@ func (g *gate) starts() []*check.Start {
 	return starts
 }
 
-// refusal says why a tag was not written.
+// refusal says why a tag may not be written.
 type refusal struct{ result check.Result }
 
 func (r *refusal) Error() string {
 	var b strings.Builder
-	b.WriteString("no tag was written: ")
 	if !r.definite() {
 		fmt.Fprintf(&b, "--prove=always, and for %s berth cannot tell %s", r.result.Subject.Name, r.result.Unknowns[0])
 		return b.String()

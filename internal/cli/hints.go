@@ -12,7 +12,7 @@ func hintFor(err error) string {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		return "what was sent so far stays without a tag; --prove=never writes the tag all the same"
+		return "--prove=never writes the tag all the same"
 	case errors.Is(err, store.ErrUnauthorized):
 		return "log in with docker login HOST, or set credentials in ~/.docker/config.json; for ECR the AWS credential chain is enough"
 	case errors.Is(err, image.ErrSchema1):
