@@ -41,24 +41,24 @@ const (
 	Missing Kind = "missing"
 )
 
-// Flavor tells kinds of [Data] apart that people start by mistake.
+// Flavor tells files apart that people start by mistake, and that no Linux executes.
 type Flavor string
 
-// The flavors of data that have a cause of their own.
+// The flavors that have a cause of their own.
 const (
+	ObjectFile    Flavor = "object-file" // ELF, and no executable
 	Empty         Flavor = "empty"
 	LFSPointer    Flavor = "git-lfs-pointer"
 	ByteOrderMark Flavor = "byte-order-mark"
 	Gzip          Flavor = "gzip"
 	Zip           Flavor = "zip"
-	Nulls         Flavor = "nulls"
 	Text          Flavor = "text"
 )
 
 // Format is what [Identify] makes of a file.
 type Format struct {
 	Kind   Kind
-	Flavor Flavor // for Data; empty where it is none of them
+	Flavor Flavor // empty where it is none of them
 	// Name is a noun phrase: "an ELF executable for linux/arm64".
 	Name string
 	// Platform is what an executable is for, by its own word; zero for other files

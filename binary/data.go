@@ -35,7 +35,7 @@ func identifyData(head []byte) (Format, bool) {
 	}
 	switch {
 	case len(head) > 0 && len(bytes.Trim(head, "\x00")) == 0:
-		return Format{Kind: Data, Flavor: Nulls, Name: "a file that begins with nothing but zeros"}, true
+		return Format{Kind: Data, Name: "a file that begins with nothing but zeros"}, true
 	case isText(head):
 		return Format{Kind: Data, Flavor: Text, Name: "a text file without #!"}, true
 	}

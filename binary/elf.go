@@ -36,6 +36,7 @@ const (
 	ptGNUStack   = 0x6474e551
 	ptGNUProp    = 0x6474e553
 	pfExec       = 1
+	pfWrite      = 2
 	mipsABI2     = 0x20       // EF_MIPS_ABI2: n32
 	mipsNaN2008  = 0x400      // EF_MIPS_NAN2008
 	armEABIMask  = 0xff000000 // EF_ARM_EABI_MASK
@@ -134,6 +135,9 @@ func identifyELF(head []byte) (Format, bool) {
 	if !ok {
 		f.Name = "an ELF file that is cut off in its header"
 		return f, true
+	}
+	if h.Type == typeRel || h.Type == typeCore {
+		f.Flavor = ObjectFile
 	}
 	what := map[uint16]string{typeRel: "object file", typeExec: "executable", typeDyn: "executable", typeCore: "core dump"}[h.Type]
 	if what == "" {

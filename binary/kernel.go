@@ -2,6 +2,7 @@ package binary
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"berth/platform"
 )
@@ -14,6 +15,9 @@ type Kernel struct {
 	// formats are tried in order, as search_binary_handler of fs/exec.c does: the
 	// native one, then fs/compat_binfmt_elf.c.
 	formats []format
+	// rare is a format that few kernels are built with, and nobody says of which hosts;
+	// nil where there is none.
+	rare *format
 }
 
 // format is one instance of fs/binfmt_elf.c.
@@ -45,6 +49,9 @@ func KernelFor(host platform.Platform, compat platform.Compat, pageSize int) (Ke
 			k.PageSize = usual
 		}
 	}
+	if host.Architecture == "amd64" {
+		k.rare = &x32
+	}
 	switch {
 	case host.Architecture == "amd64" && compat.IA32:
 		k.formats = append(k.formats, formats["386"])
@@ -52,6 +59,11 @@ func KernelFor(host platform.Platform, compat platform.Compat, pageSize int) (Ke
 		k.formats = append(k.formats, aarch32)
 	}
 	return k, true
+}
+
+// Takes tells whether the kernel has a format for programs of platform p.
+func (k Kernel) Takes(p platform.Platform) bool {
+	return slices.ContainsFunc(k.formats, func(f format) bool { return f.arch == p.Architecture })
 }
 
 // The checks below are elf_check_arch of arch/*/include/asm/elf.h.
@@ -86,6 +98,10 @@ var aarch32 = format{"arm", class32, binary.LittleEndian, func(h *header) string
 	}
 	return ""
 }}
+
+// x32 is what compat_elf_check_arch of arch/x86/include/asm/elf.h adds with
+// CONFIG_X86_X32_ABI: 32-bit pointers on x86-64.
+var x32 = format{"", class32, binary.LittleEndian, machine(emX8664)}
 
 func machine(machines ...uint16) func(*header) string {
 	return func(h *header) string {

@@ -3,6 +3,7 @@ package binary
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -18,7 +19,10 @@ type Program struct {
 
 	header   header
 	segments []segment
+	size     byte // class32 or class64: how it was read, whatever it says
 	page     uint64
+	// dataRuns says that some kernels let the program execute its data.
+	dataRuns bool
 }
 
 // header is an ELF header as a kernel reads it.
@@ -68,6 +72,12 @@ func (k Kernel) Load(head []byte, size int64) (*Program, error) {
 			return nil, err
 		}
 	}
+	if k.rare != nil {
+		var refusal *Refusal
+		if _, rarely := k.load(*k.rare, head, size, false); !errors.As(rarely, &refusal) || refusal.Errno != "ENOEXEC" {
+			return nil, &UnmodelledError{"it is an x32 program, which only kernels with CONFIG_X86_X32_ABI execute"}
+		}
+	}
 	return nil, err
 }
 
@@ -89,8 +99,11 @@ func (k Kernel) LoadInterpreter(p *Program, head []byte, size int64) (*Program, 
 		interp, err := k.load(f, head, size, true)
 		if refusal, ok := err.(*Refusal); ok {
 			return nil, &Refusal{"ELIBBAD", refusal.Reason}
+		} else if err != nil {
+			return nil, err
 		}
-		return interp, err
+		interp.dataRuns = p.dataRuns // the program decides, by its PT_GNU_STACK
+		return interp, nil
 	}
 	return nil, &UnmodelledError{"no format of this kernel loaded the program"}
 }
@@ -116,7 +129,11 @@ func (k Kernel) load(f format, head []byte, size int64, interpreter bool) (*Prog
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{Arch: f.arch, header: h, segments: segments, page: uint64(k.PageSize)}
+	if err := archChecks(f, h, segments, head, size); err != nil {
+		return nil, err
+	}
+	p := &Program{Arch: f.arch, header: h, segments: segments, size: f.class, page: uint64(k.PageSize)}
+	p.dataRuns = readImpliesExec(segments)
 	if interpreter {
 		return p, nil
 	}

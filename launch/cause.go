@@ -35,6 +35,9 @@ const (
 	CauseSegmentLayout      = "segment-layout"       // it cannot be mapped
 )
 
-// CauseLibraries is the warning that a dynamic executable's libraries were not
-// looked at.
-const CauseLibraries = "libraries-not-checked"
+// What a [Warning] can be about.
+const (
+	CauseLibraries   = "libraries-not-checked" // of a dynamic executable
+	CauseNotFollowed = "command-not-followed"  // what a wrapper or a script starts
+	CausePageSize    = "page-size"             // it needs smaller pages than some hosts have
+)

@@ -2,56 +2,55 @@ package launch
 
 import (
 	"errors"
-	"io/fs"
+	"path"
 	"strings"
 
 	"berth/binary"
-	"berth/platform"
 	"berth/rootfs"
 )
 
-// What a file is in the chain.
-const (
-	roleEntrypoint  = "entrypoint"
-	roleInterpreter = "interpreter"
-	roleLoader      = "loader"
-)
-
 // maxRewrites is how many scripts may follow one another: exec_binprm of fs/exec.c
-// gives up where the search for a format is about to begin for the seventh time.
+// gives up when it would look at a seventh file.
 const maxRewrites = 5
+
+// script is a script of the chain, with the first line that led on.
+type script struct {
+	info *rootfs.Info
+	line binary.Shebang
+}
 
 // exec is execve of name: the chain of scripts, then the executable and its loader.
 func (p *prover) exec(name string) error {
-	role, at := roleEntrypoint, name
-	var script *rootfs.Info
-	var bang binary.Shebang
-	for depth := 0; ; depth++ {
-		f, fault, err := p.open(at)
+	role, next := roleEntrypoint, name
+	var scripts []script
+	for {
+		f, bad, err := p.open(next)
 		if err != nil {
 			return err
 		}
-		if fault != nil {
-			p.faultSteps(f, role, fault)
-			return p.openFailed(name, script, bang, fault)
+		if bad != nil {
+			p.faultStep(f, role, bad)
+			return p.openFailed(name, scripts, bad)
 		}
 		format, err := p.identify(f.info)
 		if err != nil {
 			return err
 		}
 		p.step(f, role, format)
-		if depth > maxRewrites {
+		if len(scripts) > maxRewrites {
 			return p.execFailed(name, "ELOOP", f.info, Failure{
 				Cause:  CauseShebangLoop,
 				Detail: "more than 5 scripts are interpreters of one another",
-				Fix:    "name a real interpreter in the first line of " + printable(script.Path),
+				Fix:    "name a real interpreter, not a script, in the first line of " + printable(scripts[0].info.Path),
 			})
 		}
 		if format.Kind != binary.Script {
-			return p.program(name, f.info, format, script)
+			if err := p.program(name, f.info, format, scripts); err != nil {
+				return err
+			}
+			return p.beyond(f.info, scripts)
 		}
-		script = f.info
-		bang, err = readAs(p, f.info, binary.ParseShebang)
+		line, err := readAs(p, f.info, binary.ParseShebang)
 		var refusal *binary.Refusal
 		if errors.As(err, &refusal) {
 			return p.execFailed(name, refusal.Errno, f.info, Failure{
@@ -62,7 +61,8 @@ func (p *prover) exec(name string) error {
 		} else if err != nil {
 			return err
 		}
-		role, at = roleInterpreter, bang.Interpreter
+		scripts = append(scripts, script{f.info, line})
+		role, next = roleInterpreter, line.Interpreter
 	}
 }
 
@@ -73,10 +73,11 @@ func (p *prover) open(name string) (found, *fault, error) {
 	if err != nil || bad != nil {
 		return f, bad, err
 	}
-	if !f.info.Mode.IsRegular() || !p.cred.may(f.info, mayExec) {
-		return f, &fault{errno: "EACCES", at: f.info.Path, info: f.info}, nil
+	ok, err := p.may(f.info, mayExec)
+	if err == nil && (!ok || !f.info.Mode.IsRegular()) {
+		bad = &fault{errno: "EACCES", at: f.info.Path, info: f.info}
 	}
-	return f, nil, nil
+	return f, bad, err
 }
 
 // identify names a regular file.
@@ -88,180 +89,52 @@ func (p *prover) identify(info *rootfs.Info) (binary.Format, error) {
 	return binary.Identify(head, info.Size), nil
 }
 
-// openFailed is the failure where a script's interpreter cannot be opened.
-func (p *prover) openFailed(name string, script *rootfs.Info, bang binary.Shebang, at *fault) error {
-	failure := Failure{Cause: CauseBadInterpreter, Path: at.at}
-	blamed := at.info
-	switch {
-	case script == nil:
+// openFailed is the failure where a file of the chain cannot be opened: the
+// interpreter of the last script, or what was found before and is no regular file.
+func (p *prover) openFailed(name string, scripts []script, bad *fault) error {
+	failure := Failure{Cause: CauseBadInterpreter, Path: bad.at}
+	if len(scripts) == 0 {
 		failure.Cause = CauseDirectory
-		failure.Detail = printable(at.at) + " is no regular file"
-		failure.Fix = "name a program"
-	case strings.HasSuffix(bang.Interpreter, "\r"):
-		failure.Cause, blamed = CauseCRLFShebang, script
-		failure.Detail = "the first line of " + printable(script.Path) + " ends in a carriage return (Windows line ending), so that the kernel looks for an interpreter of that name"
-		failure.Fix = "save the script with Unix line endings: RUN sed -i 's/\\r$//' " + printable(script.Path) + ", and *.sh text eol=lf in .gitattributes"
-	case at.errno == "ENOENT":
-		failure.Cause, blamed = CauseMissingInterpreter, script
-		failure.Detail = "the first line of " + printable(script.Path) + " names the interpreter " + printable(bang.Interpreter) + ", and " + printable(at.at) + " is not in the image"
-		failure.Fix = "install the interpreter, or name one that the image has"
-	default:
-		failure.Detail = "the first line of " + printable(script.Path) + " names the interpreter " + printable(bang.Interpreter) + ", which cannot be executed: " + strerror(at.errno)
-		failure.Fix = "name an executable interpreter in the first line of the script"
+		failure.Detail = printable(bad.at) + " is no regular file"
+		failure.Fix = "name a program in ENTRYPOINT or CMD"
+		return p.execFailed(name, bad.errno, bad.info, failure)
 	}
-	return p.execFailed(name, at.errno, blamed, failure)
-}
-
-// program is load_elf_binary, with the loader that it opens.
-func (p *prover) program(name string, info *rootfs.Info, format binary.Format, script *rootfs.Info) error {
-	program, err := readAs(p, info, p.kernel.Load)
-	var refusal *binary.Refusal
-	if errors.As(err, &refusal) {
-		return p.refused(name, info, format, script, refusal)
-	}
-	var unmodelled *binary.UnmodelledError
-	if errors.As(err, &unmodelled) {
-		return unknown("%s: %s", printable(info.Path), unmodelled.Reason)
-	} else if err != nil {
-		return err
-	}
-	if !program.HasInterp {
-		return nil
-	}
-	return p.loader(name, info, program)
-}
-
-// loader opens what PT_INTERP names.
-func (p *prover) loader(name string, info *rootfs.Info, program *binary.Program) error {
-	at := printable(program.Interp)
-	f, fault, err := p.open(program.Interp)
-	if err != nil {
-		return err
-	}
-	if fault != nil {
-		p.faultSteps(f, roleLoader, fault)
-		failure := Failure{Cause: CauseBadLoader, Path: fault.at}
-		failure.Detail = printable(info.Path) + " is a dynamic executable whose loader " + at + " cannot be executed: " + strerror(fault.errno)
-		if fault.errno == "ENOENT" {
-			failure.Cause = CauseMissingLoader
-			failure.Detail = printable(info.Path) + " is a dynamic executable that needs the loader " + at + ", and the image does not have it"
-		}
-		failure.Fix = loaderFix(program.Interp)
-		blamed := info
-		if fault.info != nil && fault.info.Mode.IsRegular() {
-			blamed = fault.info
-		}
-		return p.execFailed(name, fault.errno, blamed, failure)
-	}
-	format, err := p.identify(f.info)
-	if err != nil {
-		return err
-	}
-	p.step(f, roleLoader, format)
-	_, err = readAs(p, f.info, func(head []byte, size int64) (*binary.Program, error) {
-		return p.kernel.LoadInterpreter(program, head, size)
-	})
-	var refusal *binary.Refusal
-	if errors.As(err, &refusal) {
-		failure := Failure{
-			Cause:  CauseBadLoader,
-			Detail: printable(info.Path) + " needs the loader " + at + ", which the kernel refuses: " + refusal.Reason,
-			Fix:    loaderFix(program.Interp),
-		}
-		if platform.Known(format.Platform) && format.Platform.Architecture != program.Arch {
-			failure.Cause = CauseWrongMachineLoader
-			failure.Detail = printable(info.Path) + " needs the loader " + at + ", which is " + format.Name
-		}
-		return p.execFailed(name, refusal.Errno, f.info, failure)
-	}
-	var unmodelled *binary.UnmodelledError
-	if errors.As(err, &unmodelled) {
-		return unknown("%s: %s", printable(f.info.Path), unmodelled.Reason)
-	} else if err != nil {
-		return err
-	}
-	p.proof.Warnings = append(p.proof.Warnings, Warning{
-		Cause:  CauseLibraries,
-		Detail: printable(info.Path) + " is a dynamic executable: its loader " + at + " is there and right, and the libraries that it loads were not looked at",
-	})
-	return nil
-}
-
-func loaderFix(interp string) string {
+	last := scripts[len(scripts)-1]
+	names := "the first line of " + printable(last.info.Path) + " names the interpreter " + printable(last.line.Interpreter)
+	// The missing file has no layer: the script that names it is to blame.
+	blamed := last.info
 	switch {
-	case strings.Contains(interp, "musl"):
-		return "the program was built against musl: build it statically (Go: CGO_ENABLED=0), or use an Alpine base image"
-	case strings.Contains(interp, "ld-linux") || strings.Contains(interp, "ld64.so"):
-		return "the program was built against glibc: build it statically (Go: CGO_ENABLED=0), or use a base image with glibc of its architecture (Debian, Ubuntu, distroless/base)"
-	}
-	return "build the program statically, or install its loader"
-}
-
-// refused is the failure where no format of the kernel takes the program.
-func (p *prover) refused(name string, info *rootfs.Info, format binary.Format, script *rootfs.Info, refusal *binary.Refusal) error {
-	host := platform.Format(p.host.Platform)
-	is := printable(info.Path) + " is " + format.Name
-	failure := Failure{Cause: CauseNotAProgram, Detail: is + ", which no Linux host executes"}
-	switch format.Kind {
-	case binary.ELF:
-		failure.Cause = CauseMalformedELF
-		failure.Detail = is + ", which the kernel of a " + host + " host refuses: " + refusal.Reason
-		failure.Fix = "build or copy the file again: it is damaged, or was never meant to be started"
-		if !p.host.Compat.Runs(p.host.Platform, format.Platform) {
-			failure.Cause = CauseWrongMachine
-			failure.Detail = is + ", and the host runs " + host
-			failure.Fix = "build the image for " + host + " (docker buildx build --platform " + host + "), and check that the build stage compiles for TARGETARCH"
-		}
-	case binary.PE:
-		failure.Cause = CauseWindowsExecutable
-		failure.Fix = "build the program for " + host + " (Go: GOOS=linux)"
-	case binary.MachO:
-		failure.Cause = CauseMachO
-		failure.Fix = "build the program for " + host + " (Go: GOOS=linux)"
+	case strings.HasSuffix(last.line.Interpreter, "\r"):
+		failure.Cause = CauseCRLFShebang
+		failure.Detail = "the first line of " + printable(last.info.Path) + " ends in a carriage return (a Windows line ending), and the kernel takes it for a part of the interpreter's name"
+		failure.Fix = crlfFix(last.info)
+	case bad.errno == "ENOENT":
+		failure.Cause = CauseMissingInterpreter
+		failure.Detail = names + ", and " + printable(bad.at) + " is not in the image"
+		failure.Fix = "install " + printable(path.Base(last.line.Interpreter)) + " in the image, or name an interpreter that it has"
+	case last.line.Interpreter == "":
+		failure.Cause = CauseBadShebang
+		failure.Detail = "the first line of " + printable(last.info.Path) + " names no interpreter, which the kernel takes for the working directory"
+		failure.Fix = "make #!/bin/sh, or another interpreter's path, the first line of the script"
 	default:
-		switch format.Flavor {
-		case binary.Empty:
-			failure.Cause = CauseEmptyFile
-			failure.Fix = "find out why the build left it empty, and build again"
-		case binary.LFSPointer:
-			failure.Cause = CauseLFSPointer
-			failure.Fix = "run git lfs pull before the build (GitHub Actions: actions/checkout with lfs: true)"
-		case binary.ByteOrderMark:
-			failure.Cause = CauseByteOrderMark
-			failure.Fix = "save the script as UTF-8 without a byte order mark"
-		case binary.Gzip, binary.Zip:
-			failure.Cause = CauseCompressed
-			failure.Fix = "unpack it in the build; a jar is started with java -jar"
-		case binary.Text:
-			failure.Cause = CauseNoShebang
-			failure.Fix = "make #!/bin/sh, or another interpreter's path, the first line of " + printable(info.Path)
+		failure.Detail = names + ", which cannot be executed: " + strerror(bad.errno)
+		failure.Fix = "name an interpreter in the first line of the script that the image has and that the user may execute"
+		if bad.info != nil {
+			blamed = bad.info
 		}
 	}
-	if script != nil {
-		failure.Detail += "; it is the interpreter of " + printable(script.Path)
-	}
-	return p.execFailed(name, refusal.Errno, info, failure)
+	return p.execFailed(name, bad.errno, blamed, failure)
 }
 
-// execFailed fills in what all failures of execve share.
+func crlfFix(info *rootfs.Info) string {
+	return `save the script with Unix line endings: RUN sed -i 's/\r$//' ` + printable(info.Path) + ", or *.sh text eol=lf in .gitattributes"
+}
+
+// execFailed fills in what all failures of execve share. Runtimes do not agree on an
+// exit code: runc 1.1 exits with 1, runc 1.5 with 255.
 func (p *prover) execFailed(name, errno string, blamed *rootfs.Info, failure Failure) error {
 	failure.Stage, failure.Errno = StageExec, errno
 	failure.Message = "exec " + name + ": " + strerror(errno)
-	if blamed != nil {
-		p.blame(&failure, blamed)
-	}
+	p.blame(&failure, blamed)
 	return fails(failure)
 }
-
-// kindOf is the kind of a file whose content was not read.
-func kindOf(info *rootfs.Info) string {
-	switch {
-	case info.Mode.IsDir():
-		return "directory"
-	case info.Mode.Type() == fs.ModeSymlink:
-		return "symlink"
-	}
-	return string(binary.Data)
-}
-
-func formatOf(info *rootfs.Info) binary.Format { return binary.Format{Kind: binary.Kind(kindOf(info))} }

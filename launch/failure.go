@@ -1,12 +1,12 @@
 package launch
 
-import (
-	"github.com/opencontainers/go-digest"
-
-	"berth/rootfs"
-)
+import "berth/rootfs"
 
 func fails(f Failure) error { return &ending{failure: &f} }
+
+func (p *prover) warn(cause, detail string) {
+	p.proof.Warnings = append(p.proof.Warnings, Warning{Cause: cause, Detail: detail})
+}
 
 // blame says which file a failure is due to, and who brought it.
 func (p *prover) blame(f *Failure, info *rootfs.Info) {
@@ -18,11 +18,18 @@ func (p *prover) blame(f *Failure, info *rootfs.Info) {
 	}
 }
 
-func layerOf(info *rootfs.Info) digest.Digest {
-	if info.Layer == nil {
-		return ""
+// unpackFailed is the failure where an engine cannot even make the file system.
+func (p *prover) unpackFailed(err *rootfs.UnpackError) error {
+	f := Failure{
+		Stage: StageCreate, Cause: CauseUnpack, Path: err.Path,
+		Message: "failed to register layer: " + err.Reason,
+		Detail:  err.Error(),
+		Fix:     "build the layer again with a tool that engines agree with, such as docker build",
 	}
-	return info.Layer.Descriptor.Digest
+	if err.Layer != nil {
+		f.Layer, f.CreatedBy = err.Layer.Descriptor.Digest, err.Layer.CreatedBy
+	}
+	return fails(f)
 }
 
 // strerror is what Go, and so runc, calls an errno.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"berth/binary"
 	"berth/rootfs"
@@ -22,13 +23,23 @@ type FileSystem interface {
 	Certain() bool
 }
 
-// lstat is FileSystem.Lstat with nil for what does not exist.
-func (p *prover) lstat(path string) (*rootfs.Info, error) {
-	info, err := p.fsys.Lstat(p.ctx, path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// permFS is a [FileSystem] that knows what engines differ about: the mode of a folder
+// that a layer has something in and no entry for. *rootfs.FS is one.
+type permFS interface {
+	Perm(ctx context.Context, path string) (*rootfs.Info, error)
+}
+
+// lstat is FileSystem.Lstat with nil for what does not exist, and with the folders that
+// the engine makes for the working folder.
+func (p *prover) lstat(name string) (*rootfs.Info, error) {
+	info, err := p.fsys.Lstat(p.ctx, name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return info, err
 	}
-	return info, err
+	if name == "/" || name == p.made || strings.HasPrefix(p.made, name+"/") {
+		return &rootfs.Info{Path: name, Mode: fs.ModeDir | 0o755}, nil
+	}
+	return nil, nil
 }
 
 // head reads at least n bytes of a file, where it has them.

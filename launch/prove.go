@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"berth/binary"
 	"berth/platform"
@@ -18,6 +17,14 @@ func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*P
 	p.proof.Steps, p.proof.Warnings = []Step{}, []Warning{}
 	err := p.run()
 	var end *ending
+	var budget *rootfs.BudgetError
+	var unpack *rootfs.UnpackError
+	switch {
+	case errors.As(err, &budget):
+		err = unknown("berth read as far as it may: %s", budget)
+	case errors.As(err, &unpack):
+		err = p.unpackFailed(unpack)
+	}
 	switch {
 	case err == nil:
 		p.proof.Verdict = Starts
@@ -44,7 +51,9 @@ type prover struct {
 	kernel  binary.Kernel
 	cred    credential
 	// cwd is the working folder; nil until it is known, which is the root.
-	cwd   *rootfs.Info
+	cwd *rootfs.Info
+	// made is the working folder where the engine has to make it, or empty.
+	made  string
 	proof Proof
 }
 
@@ -69,8 +78,12 @@ func unknown(format string, args ...any) error {
 // run follows the start from the arguments to the loader. It returns nil where all
 // of it works, or an [*ending].
 func (p *prover) run() error {
+	known := platform.Compat{
+		IA32:    p.host.Compat.IA32 && !p.host.CompatUnknown.IA32,
+		AArch32: p.host.Compat.AArch32 && !p.host.CompatUnknown.AArch32,
+	}
 	var ok bool
-	if p.kernel, ok = binary.KernelFor(p.host.Platform, p.host.Compat, p.host.PageSize); !ok {
+	if p.kernel, ok = binary.KernelFor(p.host.Platform, known, p.host.PageSize); !ok {
 		return unknown("hosts of %s are not modelled", platform.Format(p.host.Platform))
 	}
 	name, err := p.create()
@@ -78,33 +91,4 @@ func (p *prover) run() error {
 		return err
 	}
 	return p.exec(name)
-}
-
-// step adds the links that led to a file, and the file itself.
-func (p *prover) step(f found, role string, format binary.Format) {
-	p.linkSteps(f, role)
-	s := Step{Path: f.info.Path, Kind: string(format.Kind), Role: role, Layer: layerOf(f.info)}
-	if platform.Known(format.Platform) {
-		s.Platform = platform.Format(format.Platform)
-	}
-	p.proof.Steps = append(p.proof.Steps, s)
-}
-
-func (p *prover) linkSteps(f found, role string) {
-	for _, link := range f.links {
-		p.proof.Steps = append(p.proof.Steps, Step{Path: link.Path, Kind: "symlink", Role: role, Target: link.Target, Layer: layerOf(link)})
-	}
-}
-
-// faultSteps adds the links that led to a fault, and what is there.
-func (p *prover) faultSteps(f found, role string, at *fault) {
-	p.linkSteps(f, role)
-	s := Step{Path: at.at, Kind: string(binary.Missing), Role: role}
-	if at.info != nil {
-		if slices.ContainsFunc(f.links, func(link *rootfs.Info) bool { return link.Path == at.at }) {
-			return
-		}
-		s.Kind, s.Target, s.Layer = kindOf(at.info), at.info.Target, layerOf(at.info)
-	}
-	p.proof.Steps = append(p.proof.Steps, s)
 }

@@ -24,6 +24,8 @@ type fault struct {
 	at string
 	// info is what is there; nil where nothing is.
 	info *rootfs.Info
+	// rest is what would have come after it.
+	rest []string
 }
 
 // found is where a path leads.
@@ -59,7 +61,9 @@ func (p *prover) resolve(name string) (found, *fault, error) {
 		if !here.Mode.IsDir() {
 			return f, &fault{errno: "ENOTDIR", at: here.Path, info: here}, nil
 		}
-		if !p.cred.may(here, mayExec) {
+		if ok, err := p.may(here, mayExec); err != nil {
+			return f, nil, err
+		} else if !ok {
 			return f, &fault{errno: "EACCES", at: here.Path, info: here}, nil
 		}
 		if component == "." {
@@ -77,7 +81,7 @@ func (p *prover) resolve(name string) (found, *fault, error) {
 			return f, nil, err
 		}
 		if info == nil {
-			return f, &fault{errno: "ENOENT", at: next}, nil
+			return f, &fault{errno: "ENOENT", at: next, rest: rest}, nil
 		}
 		if info.Mode.Type() != fs.ModeSymlink {
 			here = info
@@ -122,13 +126,7 @@ func (p *prover) start(name string) (*rootfs.Info, error) {
 	return p.cwd, nil
 }
 
-func (p *prover) root() (*rootfs.Info, error) {
-	info, err := p.lstat("/")
-	if err == nil && info == nil {
-		info = &rootfs.Info{Path: "/", Mode: fs.ModeDir | 0o755}
-	}
-	return info, err
-}
+func (p *prover) root() (*rootfs.Info, error) { return p.lstat("/") }
 
 // mayFollow ends the proof where fs.protected_symlinks, which distributions set and
 // the kernel does not, decides: a link in a sticky folder that anyone can write to,
