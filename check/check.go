@@ -176,7 +176,7 @@ func run(s *Subject) Result {
 		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
 	})
 	blocking, open := unknowns(s)
-	r.Unknowns = append(blocking, open...)
+	r.Unknowns = append(append(r.Unknowns, blocking...), open...)
 	switch {
 	case len(r.Findings) > 0 && r.Findings[0].Severity == Error:
 		r.Verdict = RunsNot
