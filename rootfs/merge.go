@@ -172,7 +172,7 @@ func (l *layer) descend(c *cursor, parts []string) error {
 			return nil
 		}
 		if t.at(child).flags&twice != 0 {
-			return &UnpackError{Layer: l.Layer, Path: "/" + path.Join(parts[:c.depth+1]...), Reason: "is in the layer twice: Docker refuses it (duplicates of file paths not supported), and containerd takes the last"}
+			return &UnpackError{Layer: l.Layer, Path: "/" + path.Join(parts[:c.depth+1]...), Reason: repeated}
 		}
 		c.at = child
 	}

@@ -80,6 +80,7 @@ func at(tb testing.TB, f *FS, path string) string {
 func file(name, body string) imagetest.File   { return imagetest.File{Name: name, Body: body} }
 func link(name, target string) imagetest.File { return imagetest.File{Name: name, Link: target} }
 func folder(name string) imagetest.File       { return imagetest.File{Name: name, Type: tar.TypeDir} }
+
 func hardLink(name, target string) imagetest.File {
 	return imagetest.File{Name: name, Link: target, Type: tar.TypeLink}
 }

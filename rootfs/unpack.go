@@ -47,7 +47,7 @@ func (l *layer) unpack(h *tar.Header) (uint32, error) {
 	target := ""
 	switch h.Typeflag {
 	case tar.TypeLink:
-		if err := l.hardLink(name, h.Linkname, &e); err != nil {
+		if err := l.hardLink(name, l.table.child(parent, base), h.Linkname, &e); err != nil {
 			return none, err
 		}
 	case tar.TypeSymlink:
@@ -105,6 +105,9 @@ func mode(h *tar.Header) fs.FileMode {
 	return m
 }
 
+// repeated is the reason where a path is in a layer twice.
+const repeated = "is in the layer twice: Docker refuses it (duplicates of file paths not supported), and containerd takes the last"
+
 // makeParents returns the folder dir, and makes what is missing of it. Symbolic links
 // of the same layer lead on (containerd: continuity/fs.RootPath, then mkparent).
 func (l *layer) makeParents(name, dir string) (uint32, error) {
@@ -144,6 +147,8 @@ func (l *layer) follow(name, dir string) (uint32, []string, error) {
 		}
 		e := t.at(t.inode(child))
 		switch {
+		case t.at(child).flags&twice != 0 && !e.mode.IsDir():
+			return none, nil, l.refuse(path.Join(walked, rest[0]), repeated)
 		case e.flags&whiteout != 0:
 			return none, nil, l.refuse(name, "is below a whiteout of the same layer (not a directory)")
 		case e.mode.IsDir():
@@ -201,8 +206,9 @@ func (l *layer) whiteout(name string, parent uint32, base string) error {
 	return nil
 }
 
-// hardLink makes e another name of what the layer has at target.
-func (l *layer) hardLink(name, target string, e *entry) error {
+// hardLink makes e, which takes the place of old or none, another name of what the layer
+// has at target.
+func (l *layer) hardLink(name string, old uint32, target string, e *entry) error {
 	dir, base := path.Split(path.Clean("/" + target))
 	parent, missing, err := l.follow(name, dir)
 	if err != nil {
@@ -211,6 +217,12 @@ func (l *layer) hardLink(name, target string, e *entry) error {
 	same := none
 	if len(missing) == 0 {
 		same = l.table.child(parent, base)
+	}
+	for i := same; i != none; i = l.table.at(i).parent {
+		if i == old {
+			same = none // it was removed to make room
+			break
+		}
 	}
 	if same == none {
 		return l.refuse(name, fmt.Sprintf("is a hard link to %s, which the same layer did not bring before it (no such file or directory)", path.Clean("/"+target)))
