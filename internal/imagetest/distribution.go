@@ -42,9 +42,16 @@ http:
 	if len(middleware) == 0 {
 		return host
 	}
+	return Proxy(tb, host, middleware...)
+}
+
+// Proxy puts middleware in front of the registry at host, and returns the host:port
+// to use instead.
+func Proxy(tb testing.TB, host string, middleware ...Middleware) string {
+	tb.Helper()
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host})
 	proxy.ErrorLog = log.New(io.Discard, "", 0) // clients that go away are part of the tests
-	return serve(tb, proxy, middleware)
+	return Serve(tb, proxy, middleware...)
 }
 
 // startServer starts cmd, which ends with the test's context, and returns what the

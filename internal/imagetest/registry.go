@@ -35,10 +35,12 @@ type Middleware = func(http.Handler) http.Handler
 // [Distribution] is a real one, and slower to start.
 func Registry(tb testing.TB, middleware ...Middleware) string {
 	tb.Helper()
-	return serve(tb, NewRegistry(), middleware)
+	return Serve(tb, NewRegistry(), middleware...)
 }
 
-func serve(tb testing.TB, handler http.Handler, middleware []Middleware) string {
+// Serve is [Registry] for a handler that there is already.
+func Serve(tb testing.TB, handler http.Handler, middleware ...Middleware) string {
+	tb.Helper()
 	for _, wrap := range slices.Backward(middleware) {
 		handler = wrap(handler)
 	}
