@@ -108,7 +108,8 @@ func (b *blob) accept(c call, response *http.Response) error {
 	case http.StatusOK:
 		// A pull-through cache that is cold ignores the range.
 		skip, rest = b.offset, b.desc.Size
-		if isHTML(response.Header.Get("Content-Type"), nil) {
+		// A page of the right length may be the blob.
+		if response.ContentLength != rest && isHTML(response.Header.Get("Content-Type"), nil) {
 			return b.endpoint.corrupt(c, "%s does not answer as a registry: it sent an HTML page", b.endpoint.host)
 		}
 	}

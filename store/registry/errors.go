@@ -135,6 +135,14 @@ func (e *endpoint) failed(c call, response *http.Response) *Error {
 	return failed
 }
 
+// withhold takes an Authorization header that the registry repeats out of its words.
+func (e *Error) withhold(authorization string) *Error {
+	if _, secret, ok := strings.Cut(authorization, " "); ok {
+		e.Message = Credential{Password: secret}.redact(e.Message)
+	}
+	return e
+}
+
 // category is the meaning of a status.
 func category(status int) error {
 	switch status {
@@ -212,13 +220,10 @@ func (e *endpoint) broken(c call, err error) *Error {
 	}
 	failed := e.newError(c)
 	failed.Err = err
-	var hint string
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		// The resolver's own text names the resolver, which nobody asked about.
 		failed.passes = !dns.IsNotFound
-		if dns.IsNotFound {
-			// The resolver's own text names the resolver, which nobody asked about.
-			failed.Err = &unreachable{"no such host: " + printable(dns.Name), err}
-		}
+		failed.Err = &unreachable{shorten(dns.Err) + ": " + shorten(dns.Name), err}
 		return failed
 	}
 	switch {
@@ -228,16 +233,13 @@ func (e *endpoint) broken(c call, err error) *Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		failed.Err = &unreachable{"connection refused: nothing listens there", err}
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"), isPlain(err):
-		hint = "it speaks plain HTTP: set plainHTTP: true for it in the file given with --registry-config, if that is meant"
+		failed.note = "it speaks plain HTTP: set plainHTTP: true for it in the file given with --registry-config, if that is meant"
 	case isError[x509.UnknownAuthorityError](err):
-		hint = "set ca for it in the file given with --registry-config, if the certificate is your own"
+		failed.note = "set ca for it in the file given with --registry-config, if the certificate is your own"
 	case isError[*tls.CertificateVerificationError](err), isError[x509.HostnameError](err):
 	default:
 		// Resets, ends, timeouts, alerts: whatever a network does to a connection.
 		failed.passes = true
-	}
-	if hint != "" {
-		failed.note = hint
 	}
 	return failed
 }

@@ -64,7 +64,7 @@ func (e *endpoint) do(ctx context.Context, c call, want ...int) (*http.Response,
 	own := sameOrigin(*response.Request.URL, e.base)
 	if response.StatusCode == http.StatusUnauthorized && own {
 		offered, err := chooseChallenge(response.Header)
-		refusal := e.failed(c, response)
+		refusal := e.failed(c, response).withhold(authorization)
 		if err != nil {
 			return nil, e.unauthorized(c, response.StatusCode, Credential{}, err)
 		}
@@ -86,7 +86,7 @@ func (e *endpoint) do(ctx context.Context, c call, want ...int) (*http.Response,
 			return response, nil
 		}
 	}
-	failed := e.failed(c, response)
+	failed := e.failed(c, response).withhold(authorization)
 	if own && (failed.Status == http.StatusUnauthorized || failed.Status == http.StatusForbidden) {
 		return nil, e.refused(ctx, c, failed)
 	}

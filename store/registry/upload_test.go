@@ -1,0 +1,391 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"berth/internal/imagetest"
+	"berth/store"
+)
+
+// without takes the wish to mount out of requests, as a registry does that knows
+// no mounting.
+func without(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.RawQuery = r.URL.Query().Get("digest")
+		if r.URL.RawQuery != "" {
+			r.URL.RawQuery = "digest=" + r.URL.RawQuery
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func TestPushBlob(t *testing.T) {
+	for name, c := range map[string]struct {
+		size int
+		// there is pushed before, from is pushed to another repository before.
+		there, from bool
+		middleware  []imagetest.Middleware
+		want        store.Outcome
+		requests    []string
+		opened      int64
+	}{
+		"new and small":           {size: 1000, want: store.Copied, requests: []string{"POST ?mount", "PUT"}, opened: 1},
+		"new and large":           {size: 100_000, want: store.Copied, requests: []string{"HEAD", "POST ?mount", "PUT"}, opened: 1},
+		"empty":                   {size: 0, want: store.Copied, requests: []string{"POST ?mount", "PUT"}, opened: 1},
+		"there":                   {size: 1000, there: true, want: store.Present, requests: []string{"POST ?mount"}, opened: 1},
+		"there, without mounting": {size: 100_000, there: true, middleware: []imagetest.Middleware{without}, want: store.Present, requests: []string{"HEAD", "POST ?mount"}, opened: 1},
+		"there, small, without mounting": {
+			size: 1000, there: true, middleware: []imagetest.Middleware{without},
+			want: store.Copied, requests: []string{"POST ?mount", "PUT"}, opened: 1,
+		},
+		"elsewhere":                   {size: 100_000, from: true, want: store.Mounted, requests: []string{"POST ?mount"}},
+		"elsewhere, without mounting": {size: 100_000, from: true, middleware: []imagetest.Middleware{without}, want: store.Copied, requests: []string{"POST ?mount", "PUT"}, opened: 1},
+		"mounting is refused": {
+			size: 1000, from: true, middleware: []imagetest.Middleware{first(1, "POST /v2/app", imagetest.Status(http.StatusForbidden, "DENIED"))},
+			want: store.Copied, requests: []string{"POST ?mount", "POST", "PUT"}, opened: 1,
+		},
+		"mounting fails for now": {
+			size: 1000, from: true, middleware: []imagetest.Middleware{first(1, "POST /v2/app", imagetest.Status(http.StatusServiceUnavailable, ""))},
+			want: store.Mounted, requests: []string{"POST ?mount", "POST ?mount"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traffic := new(imagetest.Traffic)
+			host := imagetest.Registry(t)
+			other := newClient(t, Options{})
+			blob, opened := content(bytesOf(c.size))
+			for repository, wanted := range map[string]bool{"app": c.there, "other": c.from} {
+				if !wanted {
+					continue
+				}
+				if _, err := other.Repository(host, repository).PushBlob(t.Context(), blob); err != nil {
+					t.Fatal(err)
+				}
+				opened.Store(0)
+			}
+			if c.from {
+				blob.MountFrom = "other"
+			}
+			handler := forward(host)
+			for _, wrap := range c.middleware {
+				handler = wrap(handler)
+			}
+			r := newClient(t, Options{}).Repository(serve(t, traffic.Record(handler).ServeHTTP), "app")
+			outcome, err := r.PushBlob(t.Context(), blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if outcome != c.want || opened.Load() != c.opened {
+				t.Errorf("%s and opened %d times, want %s and %d", outcome, opened.Load(), c.want, c.opened)
+			}
+			if got := shape(traffic); got != strings.Join(c.requests, ", ") {
+				t.Errorf("%s, want %s", got, c.requests)
+			}
+			if got, err := store.ReadBlob(t.Context(), other.Repository(host, "app"), blob.Descriptor, 1<<20); err != nil {
+				t.Errorf("%d bytes arrived: %v", len(got), err)
+			}
+		})
+	}
+}
+
+// shape is the requests of a push, without what varies; HEAD and POST run side by
+// side, and HEAD is put first.
+func shape(traffic *imagetest.Traffic) string {
+	var all []string
+	for _, request := range traffic.Requests() {
+		method, path, _ := strings.Cut(request, " ")
+		if strings.Contains(path, "mount=") {
+			method += " ?mount"
+		}
+		if method == http.MethodHead {
+			all = append([]string{method}, all...)
+		} else {
+			all = append(all, method)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// A registry that says so once with one request is not asked with two afterwards.
+func TestPushBlobLearns(t *testing.T) {
+	traffic := new(imagetest.Traffic)
+	host := imagetest.Registry(t, traffic.Record)
+	image(t, newClient(t, Options{}).Repository(host, "app"))
+	one, _ := content(bytesOf(70_000))
+	two, opened := content(bytesOf(80_000))
+	client := newClient(t, Options{})
+	r := client.Repository(host, "app")
+	for _, blob := range []store.Content{one, two, one} {
+		if _, err := r.PushBlob(t.Context(), blob); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, openedBefore := client.Requests(), opened.Load()
+	if outcome, err := r.PushBlob(t.Context(), two); err != nil || outcome != store.Present {
+		t.Fatal(outcome, err)
+	}
+	if client.Requests() != before+1 || opened.Load() != openedBefore {
+		t.Errorf("%d requests, opened %d times; want one and none", client.Requests()-before, opened.Load()-openedBefore)
+	}
+}
+
+func TestPushBlobStartsAgain(t *testing.T) {
+	raw := bytesOf(200_000)
+	half := func(then http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.CopyN(io.Discard, r.Body, int64(len(raw)/2))
+			then(w, r)
+		}
+	}
+	for name, fault := range map[string]http.HandlerFunc{
+		"500":                  half(imagetest.Status(500, "")),
+		"503":                  half(imagetest.Status(503, "")),
+		"429":                  half(imagetest.Status(429, "")),
+		"401":                  half(imagetest.Status(401, "UNAUTHORIZED")),
+		"404":                  half(imagetest.Status(404, "BLOB_UPLOAD_UNKNOWN")),
+		"416":                  half(imagetest.Status(416, "BLOB_UPLOAD_INVALID")),
+		"reset":                half(reset),
+		"500 before it begins": imagetest.Status(500, ""),
+		"reset before it begins": func(w http.ResponseWriter, r *http.Request) {
+			reset(w, r)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traffic := new(imagetest.Traffic)
+			host := imagetest.Registry(t, traffic.Record, first(2, "PUT /v2/app/blobs", fault))
+			blob, opened := content(raw)
+			r := newClient(t, Options{}).Repository(host, "app")
+			outcome, err := r.PushBlob(t.Context(), blob)
+			if err != nil || outcome != store.Copied {
+				t.Fatal(outcome, err)
+			}
+			if opened.Load() != 3 || count(traffic, "POST") != 3 {
+				t.Errorf("opened %d times for %d sessions, want 3 for 3", opened.Load(), count(traffic, "POST"))
+			}
+			sessions := map[string]bool{}
+			for _, request := range traffic.Requests() {
+				if strings.HasPrefix(request, "PUT") {
+					sessions[request] = true
+				}
+			}
+			if len(sessions) != 3 {
+				t.Errorf("%d sessions were used, want 3", len(sessions))
+			}
+			if _, err := store.ReadBlob(t.Context(), r, blob.Descriptor, 1<<20); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The token runs out while a body is under way: it is refreshed, and the blob sent
+// again whole.
+func TestTokenRunsOutDuringUpload(t *testing.T) {
+	g := new(guard)
+	host := imagetest.Registry(t, first(1, "PUT /v2/app/blobs", func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		clear(g.tokens)
+		g.mu.Unlock()
+		g.protect(http.NotFoundHandler()).ServeHTTP(w, r)
+	}), g.protect)
+	blob, opened := content(bytesOf(200_000))
+	r := newClient(t, Options{}).Repository(host, "app")
+	if outcome, err := r.PushBlob(t.Context(), blob); err != nil || outcome != store.Copied {
+		t.Fatal(outcome, err)
+	}
+	if g.issued != 2 || opened.Load() != 2 {
+		t.Errorf("%d tokens, and opened %d times; want 2 and 2", g.issued, opened.Load())
+	}
+	if _, err := store.ReadBlob(t.Context(), r, blob.Descriptor, 1<<20); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPushBlobGivesUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		match    string
+		fault    http.HandlerFunc
+		category error
+		says     string
+		opened   int64
+	}{
+		"upload always fails":   {"PUT /v2/app/blobs", imagetest.Status(503, "UNAVAILABLE"), nil, "(tried 5 times)", 5},
+		"session always fails":  {"POST", imagetest.Status(503, "UNAVAILABLE"), nil, "(tried 5 times)", 5},
+		"repository is missing": {"POST", imagetest.Status(404, "NAME_UNKNOWN"), store.ErrNotFound, "NAME_UNKNOWN", 1},
+		"may not push":          {"POST", imagetest.Status(403, "DENIED"), store.ErrDenied, "DENIED", 1},
+		"digest is refused":     {"PUT /v2/app/blobs", imagetest.Status(400, "DIGEST_INVALID"), store.ErrCorrupt, "what was read from the source is something else", 1},
+		"no place to upload to": {"POST", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }, nil, "no place to upload to", 1},
+		"a place that is no URL": {"POST", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "ftp://h/?"+secret)
+			w.WriteHeader(http.StatusAccepted)
+		}, nil, "the place to upload to is refused: it leads to a URL that is neither https nor http", 1},
+		"redirect of a session": {"POST", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere?"+secret, http.StatusTemporaryRedirect)
+		}, nil, "307", 1},
+		"stored as another": {"PUT /v2/app/blobs", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
+			w.WriteHeader(http.StatusCreated)
+		}, store.ErrCorrupt, "stored it as sha256:0000", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			blob, opened := content(bytesOf(1000))
+			r := newClient(t, Options{}).Repository(imagetest.Registry(t, first(1000, c.match, c.fault)), "app")
+			_, err := r.PushBlob(t.Context(), blob)
+			wantError(t, err, c.category, "pushing blob", c.says)
+			if opened.Load() != c.opened {
+				t.Errorf("opened %d times, want %d", opened.Load(), c.opened)
+			}
+		})
+	}
+}
+
+func TestSourceFails(t *testing.T) {
+	broken := errors.New("the source broke")
+	raw := bytesOf(200_000)
+	for name, open := range map[string]func(context.Context, int64) (io.ReadCloser, error){
+		"to open": func(context.Context, int64) (io.ReadCloser, error) { return nil, broken },
+		"on the way": func(context.Context, int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(bytes.NewReader(raw[:100_000]), failing{broken})), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			traffic := new(imagetest.Traffic)
+			r := newClient(t, Options{}).Repository(imagetest.Registry(t, traffic.Record), "app")
+			_, err := r.PushBlob(t.Context(), store.Content{Descriptor: descriptor(raw), Open: open})
+			wantError(t, err, broken)
+			if n := count(traffic, "POST"); n != 1 {
+				t.Errorf("%d sessions: a source's failure is not the registry's", n)
+			}
+		})
+	}
+	short := store.Content{Descriptor: descriptor(raw), Open: func(context.Context, int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(raw[:10])), nil
+	}}
+	_, err := newClient(t, Options{}).Repository(imagetest.Registry(t), "app").PushBlob(t.Context(), short)
+	wantError(t, err, nil, "pushing blob")
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// The session is on another host, which has a query of its own and is not shown
+// who we are.
+func TestUploadElsewhere(t *testing.T) {
+	var query, authorization atomic.Value
+	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		query.Store(r.URL.RawQuery)
+		authorization.Store(r.Header.Get("Authorization"))
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusCreated)
+	})
+	registry := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Location", "http://"+storage+"/up?_state=a;b%3D&X-Signature="+secret)
+		w.WriteHeader(http.StatusAccepted)
+	})
+	blob, _ := content([]byte("x"))
+	r := newClient(t, Options{Credentials: credentials(Credential{Username: "alice", Password: secret})}).Repository(registry, "app")
+	if _, err := r.PushBlob(t.Context(), blob); err != nil {
+		t.Fatal(err)
+	}
+	if want := "_state=a;b%3D&X-Signature=" + secret + "&digest=sha256%3A" + blob.Descriptor.Digest.Encoded(); query.Load() != want {
+		t.Errorf("%s, want %s", query.Load(), want)
+	}
+	if authorization.Load() != "" {
+		t.Error("the storage was shown credentials")
+	}
+}
+
+// The source waits to be read until it is cancelled: nothing is left behind, as
+// TestMain sees.
+func TestPushIsCancelled(t *testing.T) {
+	for name, match := range map[string]string{"at its session": "POST", "while it is sent": "PUT"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			host := imagetest.Registry(t, first(1, match, func(_ http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut {
+					_, _ = io.CopyN(io.Discard, r.Body, 1000)
+				}
+				cancel()
+				// A server notices that its client went when it has read all that was sent.
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				panic(http.ErrAbortHandler)
+			}))
+			raw := bytesOf(100_000)
+			var closed atomic.Int64
+			_, err := newClient(t, Options{}).Repository(host, "app").PushBlob(ctx, store.Content{
+				Descriptor: descriptor(raw),
+				Open: func(ctx context.Context, _ int64) (io.ReadCloser, error) {
+					return &slow{io.MultiReader(bytes.NewReader(raw[:50_000]), waiting{ctx}), &closed}, nil
+				},
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%v, want the context's error", err)
+			}
+			if closed.Load() != 1 {
+				t.Errorf("the source was closed %d times", closed.Load())
+			}
+		})
+	}
+}
+
+type slow struct {
+	io.Reader
+	closed *atomic.Int64
+}
+
+func (s *slow) Close() error { s.closed.Add(1); return nil }
+
+// waiting reads nothing until its context ends.
+type waiting struct{ ctx context.Context }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.ctx.Done()
+	return 0, w.ctx.Err()
+}
+
+// A blob that drops at the source is resumed inside the PUT under way.
+func TestSourceResumesInsideAnUpload(t *testing.T) {
+	raw := bytesOf(500_000)
+	source, requests := blobServer(t, raw, func(n int64, w http.ResponseWriter, r *http.Request) bool {
+		if n == 1 {
+			part(w, r, raw, 200_000)
+		}
+		return false
+	})
+	traffic := new(imagetest.Traffic)
+	r := newClient(t, Options{}).Repository(imagetest.Registry(t, traffic.Record), "app")
+	outcome, err := r.PushBlob(t.Context(), store.Content{Descriptor: descriptor(raw), Open: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		return source.Blob(ctx, descriptor(raw), offset)
+	}})
+	if err != nil || outcome != store.Copied {
+		t.Fatal(outcome, err)
+	}
+	if count(traffic, "PUT") != 1 || requests.Load() != 2 {
+		t.Errorf("%d uploads of %d downloads, want 1 of 2", count(traffic, "PUT"), requests.Load())
+	}
+}
+
+func TestPushBlobRefusesNonsense(t *testing.T) {
+	r := newClient(t, Options{}).Repository(imagetest.Registry(t), "app")
+	_, err := r.PushBlob(t.Context(), store.Content{Descriptor: store.Descriptor{Digest: "sha256:1"}})
+	wantError(t, err, nil, "sha256:1")
+	blob, _ := content([]byte("x"))
+	blob.Descriptor.Size = -1
+	_, err = r.PushBlob(t.Context(), blob)
+	wantError(t, err, nil, "has the size -1")
+}
