@@ -106,10 +106,10 @@ var forbidden = []struct {
 	{"github.com/google/go-containerregistry", "the registry client alone stands on it", []string{"store/registry", "internal/imagetest"}},
 	{"github.com/spf13/cobra", "flags are the command line's", []string{"internal/cli"}},
 	{"flag", "flags are the command line's", []string{"internal/cli"}},
-	{"log", "rooms return errors", []string{"internal"}},
-	{"net", "only stores reach a network", []string{"store", "internal"}},
-	{"os", "only stores and the command line touch files and the environment", []string{"store/registry", "store/ecr", "store/local", "internal", "cmd"}},
-	{"runtime", "an answer must not depend on the machine that berth runs on", []string{"store", "internal"}},
+	{"log", "rooms return errors", []string{"internal", "bench"}},
+	{"net", "only stores reach a network", []string{"store", "internal", "bench"}},
+	{"os", "only stores and the command line touch files and the environment", []string{"store/registry", "store/ecr", "store/local", "internal", "cmd", "bench"}},
+	{"runtime", "an answer must not depend on the machine that berth runs on", []string{"store", "internal", "bench"}},
 	{"testing", "this is for tests", []string{"internal/imagetest"}},
 }
 

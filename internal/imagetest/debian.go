@@ -73,12 +73,21 @@ func DebianFiles(tb testing.TB, p platform.Platform, packages ...string) []File 
 		tb.Fatalf("apt-get download of %q left %q, %v", packages, archives, err)
 	}
 	var files []File
+	folders := map[string]bool{} // several packages bring /usr, and Docker refuses a layer that has a path twice
 	for _, archive := range archives {
 		raw, err := exec.CommandContext(tb.Context(), dpkgDeb, "--fsys-tarfile", archive).Output()
 		if err != nil {
 			tb.Fatalf("unpacking %s: %v", filepath.Base(archive), withStderr(err))
 		}
-		files = append(files, readTar(tb, raw)...)
+		for _, f := range readTar(tb, raw) {
+			if f.Type == tar.TypeDir {
+				if folders[f.Name] {
+					continue
+				}
+				folders[f.Name] = true
+			}
+			files = append(files, f)
+		}
 	}
 	return files
 }
