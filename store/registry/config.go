@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -84,8 +85,13 @@ func ReadConfig(from io.Reader) (Config, error) {
 		return Config{}, fmt.Errorf("the registry configuration has more than %d bytes", maxConfig)
 	}
 	var file configFile
-	if err := yaml.Load(raw, &file, yaml.WithKnownFields()); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, errors.New(printable(err.Error()))
+	loader, err := yaml.NewLoader(bytes.NewReader(raw), yaml.WithKnownFields())
+	if err != nil {
+		return Config{}, err
+	}
+	// A file without a document sets nothing.
+	if err := loader.Load(&file); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, errors.New(shorten(err.Error()))
 	}
 	config := Config{Hosts: map[string]HostConfig{}}
 	for host, set := range file.Registries {

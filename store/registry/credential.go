@@ -3,8 +3,10 @@ package registry
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -86,9 +88,10 @@ func (f CredentialsFunc) Credential(ctx context.Context, host string) (Credentia
 // DefaultCredentials finds what the user already has.
 //
 // Each of files is asked first, in order; they have the format of Docker's
-// config.json, which is that of podman's auth.json, and empty names are left out.
-// Pass the value of REGISTRY_AUTH_FILE here to give it the precedence that podman
-// and skopeo give it.
+// config.json, which is that of podman's auth.json. Empty names and files that are
+// not there are left out. Pass the value of REGISTRY_AUTH_FILE and the places of
+// podman's auth.json here, to give them the precedence that podman and skopeo give
+// them, and because what follows does not find podman's entry for docker.io.
 //
 // Then comes go-containerregistry's keychain, which looks up the environment
 // itself: Docker's configuration ($DOCKER_CONFIG or ~/.docker) where there is one,
@@ -106,32 +109,19 @@ func DefaultCredentials(files ...string) Credentials {
 				return found, err
 			}
 		}
-		for _, key := range keychainKeys(host) {
-			authenticator, err := authn.Resolve(ctx, authn.DefaultKeychain, resource(key))
-			if err != nil {
-				return Credential{}, err
-			}
-			auth, err := authn.Authorization(ctx, authenticator)
-			if err != nil {
-				return Credential{}, err
-			}
-			found := newCredential(auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken)
-			if !found.Anonymous() {
-				return found, nil
-			}
+		if host == "docker.io" {
+			host = "index.docker.io" // the keychain's name for it
 		}
-		return Credential{}, nil
+		authenticator, err := authn.Resolve(ctx, authn.DefaultKeychain, resource(host))
+		if err != nil {
+			return Credential{}, err
+		}
+		auth, err := authn.Authorization(ctx, authenticator)
+		if err != nil {
+			return Credential{}, err
+		}
+		return newCredential(auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken), nil
 	})
-}
-
-// keychainKeys are the names under which credentials for host may be kept. Docker
-// keeps those of docker.io under an address of 2014 (which the keychain makes of
-// index.docker.io), podman under docker.io.
-func keychainKeys(host string) []string {
-	if host == "docker.io" {
-		return []string{"index.docker.io", "docker.io"}
-	}
-	return []string{host}
 }
 
 // resource is a host, as the keychain wants it.
@@ -142,6 +132,9 @@ func (r resource) RegistryStr() string { return string(r) }
 
 func fromFile(path, host string) (Credential, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Credential{}, nil
+	}
 	if err != nil {
 		return Credential{}, err
 	}
@@ -150,20 +143,18 @@ func fromFile(path, host string) (Credential, error) {
 	if read, err = config.LoadFromReader(io.LimitReader(f, maxConfig)); err != nil {
 		return Credential{}, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, key := range keychainKeys(host) {
-		if key == "index.docker.io" {
-			key = authn.DefaultAuthKey
-		}
-		auth, err := read.GetAuthConfig(key)
-		if err != nil {
-			return Credential{}, fmt.Errorf("%s: %w", path, err)
-		}
-		found := newCredential(auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken)
-		if !found.Anonymous() {
-			return found, nil
-		}
+	auth, err := read.GetAuthConfig(host)
+	if err != nil {
+		return Credential{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return Credential{}, nil
+	found := newCredential(auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken)
+	if found.Anonymous() {
+		// docker/cli asks for docker.io by an address of 2014 alone, and podman keeps
+		// it under its name.
+		auth = read.AuthConfigs[host]
+		found = newCredential(auth.Username, auth.Password, auth.IdentityToken, auth.RegistryToken)
+	}
+	return found, nil
 }
 
 // newCredential knows that a credential helper marks an identity token by the user
