@@ -47,6 +47,7 @@ type Flavor string
 // The flavors that have a cause of their own.
 const (
 	ObjectFile    Flavor = "object-file" // ELF, and no executable
+	CutHeader     Flavor = "cut-header"  // ELF, too short to say more
 	Empty         Flavor = "empty"
 	LFSPointer    Flavor = "git-lfs-pointer"
 	ByteOrderMark Flavor = "byte-order-mark"

@@ -50,7 +50,7 @@ func isText(head []byte) bool {
 		if r == utf8.RuneError && size == 1 {
 			return !utf8.FullRune(head)
 		}
-		if r < ' ' && r != '\n' && r != '\r' && r != '\t' && r != '\f' && r != '\x1b' {
+		if r == 0x7f || r < ' ' && r != '\n' && r != '\r' && r != '\t' && r != '\f' && r != '\x1b' {
 			return false
 		}
 		head = head[size:]

@@ -133,7 +133,7 @@ func identifyELF(head []byte) (Format, bool) {
 	f := Format{Kind: ELF}
 	h, ok := ParseHeader(head)
 	if !ok {
-		f.Name = "an ELF file that is cut off in its header"
+		f.Flavor, f.Name = CutHeader, "an ELF file that is cut off in its header"
 		return f, true
 	}
 	if h.Type == typeRel || h.Type == typeCore {

@@ -103,6 +103,8 @@ var aarch32 = format{"arm", class32, binary.LittleEndian, func(h *header) string
 // CONFIG_X86_X32_ABI: 32-bit pointers on x86-64.
 var x32 = format{"", class32, binary.LittleEndian, machine(emX8664)}
 
+const anotherMachine = "it is for another machine"
+
 func machine(machines ...uint16) func(*header) string {
 	return func(h *header) string {
 		for _, m := range machines {
@@ -110,7 +112,7 @@ func machine(machines ...uint16) func(*header) string {
 				return ""
 			}
 		}
-		return "it is for another machine"
+		return anotherMachine
 	}
 }
 

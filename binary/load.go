@@ -61,15 +61,20 @@ const (
 // is opened. The error is a [*Refusal] where the kernel refuses, a [*NeedError]
 // where head is too short, or an [*UnmodelledError].
 func (k Kernel) Load(head []byte, size int64) (*Program, error) {
-	var err error
+	var why *Refusal
 	for _, f := range k.formats {
-		var p *Program
-		if p, err = k.load(f, head, size, false); err == nil {
+		p, err := k.load(f, head, size, false)
+		if err == nil {
 			return p, nil
 		}
 		// search_binary_handler tries the next format after ENOEXEC alone.
-		if refusal, ok := err.(*Refusal); !ok || refusal.Errno != "ENOEXEC" {
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Errno != "ENOEXEC" {
 			return nil, err
+		}
+		// The format that the file is for has more to say.
+		if why == nil || why.Reason == anotherMachine {
+			why = refusal
 		}
 	}
 	if k.rare != nil {
@@ -78,7 +83,7 @@ func (k Kernel) Load(head []byte, size int64) (*Program, error) {
 			return nil, &UnmodelledError{"it is an x32 program, which only kernels with CONFIG_X86_X32_ABI execute"}
 		}
 	}
-	return nil, err
+	return nil, why
 }
 
 // LoadInterpreter is what load_elf_binary checks of the file that PT_INTERP of p
@@ -97,7 +102,8 @@ func (k Kernel) LoadInterpreter(p *Program, head []byte, size int64) (*Program, 
 			return nil, &Refusal{"EIO", fmt.Sprintf("it has %d bytes, less than an ELF header", size)}
 		}
 		interp, err := k.load(f, head, size, true)
-		if refusal, ok := err.(*Refusal); ok {
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
 			return nil, &Refusal{"ELIBBAD", refusal.Reason}
 		} else if err != nil {
 			return nil, err
@@ -172,11 +178,14 @@ func (k Kernel) segments(f format, h header, head []byte, size int64) ([]segment
 		return nil, &Refusal{"ENOEXEC", fmt.Sprintf("it says that its program headers have %d bytes each, not %d", h.phentsize, one)}
 	case all == 0:
 		return nil, &Refusal{"ENOEXEC", "it has no program headers"}
-	case all > maxPhdrs || all > k.PageSize:
-		return nil, &Refusal{"ENOEXEC", fmt.Sprintf("its %d program headers are more than a page", h.phnum)}
+	case all > maxPhdrs:
+		return nil, &Refusal{"ENOEXEC", fmt.Sprintf("its %d program headers take more than %d KiB", h.phnum, maxPhdrs>>10)}
+	case all > k.PageSize:
+		return nil, &UnmodelledError{fmt.Sprintf("its %d program headers take more than a page, which Linux refuses before 6.17", h.phnum)}
 	}
 	raw, err := slice(head, size, h.phoff, uint64(all), "program headers")
-	if refusal, ok := err.(*Refusal); ok {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
 		return nil, &Refusal{"ENOEXEC", refusal.Reason}
 	} else if err != nil {
 		return nil, err

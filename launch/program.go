@@ -128,7 +128,7 @@ func (p *prover) mapped(info *rootfs.Info, program *binary.Program) error {
 func (p *prover) dies(info *rootfs.Info, format binary.Format, death *binary.Death) error {
 	failure := Failure{
 		Stage: StageRun, ExitCode: 128 + death.Number, Cause: CauseSegmentLayout,
-		Message: fmt.Sprintf("no text: it dies of %s (exit code %d)", death.Signal, 128+death.Number),
+		Message: fmt.Sprintf("exits with %d (%s) and says nothing", 128+death.Number, death.Signal),
 		Detail:  printable(info.Path) + " is " + format.Name + " that cannot run: " + death.Reason,
 		Fix:     "build or copy the file again: it is damaged, or is no program",
 	}

@@ -14,6 +14,7 @@ var notPrograms = map[binary.Flavor]struct{ cause, fix string }{
 	binary.Gzip:          {CauseCompressed, "unpack it in the build"},
 	binary.Zip:           {CauseCompressed, "unpack it in the build; a jar is started with java -jar"},
 	binary.Text:          {CauseNoShebang, "make #!/bin/sh, or another interpreter's path, the first line of the file, without anything before it"},
+	binary.CutHeader:     {CauseMalformedELF, "build or copy the file again: it is cut off"},
 	binary.ObjectFile:    {CauseObjectFile, "copy what the linker wrote, not what the compiler wrote"},
 }
 

@@ -26,6 +26,9 @@ func (p *prover) workDir() error {
 	if err != nil {
 		return err
 	}
+	if bad != nil && bad.errno == "ENOENT" && len(f.links) > 0 {
+		return unknown("engines differ on a working directory (%s) behind a symbolic link that leads nowhere: runc 1.1 refuses it", printable(dir))
+	}
 	if bad != nil && bad.errno == "ENOENT" {
 		p.made = path.Join(append([]string{bad.at}, bad.rest...)...)
 		p.cwd, err = p.lstat(p.made)
