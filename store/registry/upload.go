@@ -89,6 +89,11 @@ func (u *pushing) push(ctx context.Context) (store.Outcome, error) {
 	if !u.asked && u.content.MountFrom == "" && desc.Size >= headThreshold && e.selfLink.answer.Load() != linkHonoured {
 		present = u.lookUp(ctx)
 		defer func() { cancel(); <-present }()
+		// Where the one is likely and the mount says nothing, no session is opened only
+		// to be left behind.
+		if e.selfLink.answer.Load() == linkIgnored && u.repository.held.Load() && <-present {
+			return store.Present, nil
+		}
 	}
 
 	session, linked, err := u.start(ctx)

@@ -136,6 +136,73 @@ func TestPushBlobLearns(t *testing.T) {
 	}
 }
 
+// A registry that does not mount from the repository itself is asked by HEAD alone,
+// once something was found there.
+func TestPushBlobLearnsToAsk(t *testing.T) {
+	host := imagetest.Registry(t, without)
+	client := newClient(t, Options{})
+	r := client.Repository(host, "app")
+	blob, _ := content(bytesOf(70_000))
+	for i, want := range []int64{3, 2, 1} {
+		before := client.Requests()
+		if _, err := r.PushBlob(t.Context(), blob); err != nil {
+			t.Fatal(err)
+		}
+		if got := client.Requests() - before; got != want {
+			t.Errorf("push %d took %d requests, want %d", i+1, got, want)
+		}
+	}
+	other, _ := content(bytesOf(80_000))
+	if outcome, err := r.PushBlob(t.Context(), other); err != nil || outcome != store.Copied {
+		t.Error(outcome, err)
+	}
+}
+
+// The registry of the distribution project does as the one in memory does.
+func TestDistribution(t *testing.T) {
+	client := newClient(t, Options{})
+	host := imagetest.Distribution(t)
+	r := client.Repository(host, "team/app")
+	_, index := image(t, r)
+	blob, _ := content(bytesOf(500_000))
+	mounted := blob
+	mounted.MountFrom = "team/app"
+	empty, _ := content(nil)
+	for i, push := range []struct {
+		to       *Repository
+		blob     store.Content
+		want     store.Outcome
+		requests int64
+	}{
+		{r, blob, store.Copied, 3},
+		{r, blob, store.Present, 2},
+		{r, blob, store.Present, 1},
+		{client.Repository(host, "team/copy"), mounted, store.Mounted, 1},
+		{r, empty, store.Copied, 2},
+	} {
+		before := client.Requests()
+		outcome, err := push.to.PushBlob(t.Context(), push.blob)
+		if err != nil || outcome != push.want || client.Requests()-before != push.requests {
+			t.Errorf("push %d: %s with %d requests, %v; want %s with %d", i+1, outcome, client.Requests()-before, err, push.want, push.requests)
+		}
+	}
+	reader, err := client.Repository(host, "team/copy").Blob(t.Context(), blob.Descriptor, 499_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(reader); err != nil || !bytes.Equal(got, bytesOf(500_000)[499_000:]) {
+		t.Errorf("%d bytes: %v", len(got), err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
+	if desc, err := r.Resolve(t.Context(), "v1"); err != nil || desc.Digest != index.Digest {
+		t.Errorf("%+v, %v", desc, err)
+	}
+	_, err = client.Repository(host, "team/none").Manifest(t.Context(), "v1")
+	wantError(t, err, store.ErrNotFound, "the registry says")
+}
+
 func TestPushBlobStartsAgain(t *testing.T) {
 	raw := bytesOf(200_000)
 	half := func(then http.HandlerFunc) http.HandlerFunc {
