@@ -51,7 +51,7 @@ func TestBadSource(t *testing.T) {
 		{name: "HTML", answer: imagetest.Instead(regexp.MustCompile(``), page), code: 3, says: []string{"registry"}},
 		{name: "HTML for a manifest", answer: imagetest.Instead(manifests, page), code: 3, says: []string{"team/hello", "not answer as a registry"}},
 		{name: "truncated", answer: imagetest.Instead(manifests, serveManifest(v1.MediaTypeImageIndex, original[:len(original)/2])), code: 3, says: []string{"team/hello"}},
-		{name: "connection cut", answer: imagetest.Instead(manifests, cut(v1.MediaTypeImageIndex, original)), code: 3, says: []string{"team/hello"}},
+		{name: "connection cut", answer: imagetest.Instead(manifests, cut(v1.MediaTypeImageIndex, original)), code: 3, says: []string{"team/hello"}, retried: true},
 		{name: "another manifest", answer: imagetest.Instead(regexp.MustCompile("/manifests/"+arm64), serveManifest(v1.MediaTypeImageManifest, `{"schemaVersion":2}`)), code: 3, says: []string{arm64, "does not match"}, flags: []string{"--platform", "linux/arm64"}, partial: true},
 		{name: "over 4 MiB", answer: imagetest.Instead(manifests, serveManifest(v1.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[]`+strings.Repeat(" ", store.MaxManifestSize)+`}`)), code: 3, says: []string{"too large"}},
 		{name: "unknown media type", answer: imagetest.Instead(manifests, serveManifest("application/vnd.example.cake+json", `{}`)), code: 3, says: []string{"application/vnd.example.cake+json"}},

@@ -61,6 +61,7 @@ func startServer(tb testing.TB, cmd *exec.Cmd, ready *regexp.Regexp) string {
 	name := filepath.Base(cmd.Path)
 	log := &serverLog{ready: ready, found: make(chan string, 1)}
 	cmd.Stdout, cmd.Stderr = log, log
+	neverOrphaned(cmd)
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("starting %s: %v", name, err)
 	}
