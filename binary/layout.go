@@ -2,6 +2,7 @@ package binary
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -30,6 +31,8 @@ const (
 	highestAddress32 = 1 << 31
 	// mostMemory bounds the size of an image that no overcommit setting minds.
 	mostMemory = 4 << 30
+	// mostFile bounds offsets. A file of ext4 has at most 16 TiB.
+	mostFile = 1 << 40
 	// mostAlign bounds p_align, by which position-independent programs are placed.
 	mostAlign = 1 << 30
 )
@@ -50,7 +53,10 @@ func (p *Program) Map(size int64) (*Death, error) {
 		// load_elf_interp; a program of another type was refused before.
 		return segv("its ELF type is not an executable's"), nil
 	}
-	if len(loads) == 0 {
+	switch {
+	case len(loads) == 0 && p.HasInterp && p.header.typ == typeExec:
+		return nil, &UnmodelledError{"it has no segment to load, and what its loader makes of that is not modelled"}
+	case len(loads) == 0:
 		return segv("it has no segment to load"), nil
 	}
 	for _, s := range loads {
@@ -102,6 +108,15 @@ func (p *Program) odd(loads []segment) string {
 // cut looks at segments that go beyond the end of the file. Mapping them works;
 // touching a page that is wholly beyond does not.
 func (p *Program) cut(loads []segment, size int64) (*Death, error) {
+	for _, s := range loads {
+		// file_mmap_ok of mm/mmap.c: no file system has files that long.
+		if s.filesz > 0 && (s.offset > math.MaxInt64 || s.offset+s.filesz > math.MaxInt64) {
+			return segv("a segment's offset is no offset in a file"), nil
+		}
+		if s.offset > mostFile {
+			return nil, &UnmodelledError{"a segment's offset is one that not every file system has"}
+		}
+	}
 	end := uint64(size)
 	beyond := slices.ContainsFunc(loads, func(s segment) bool { return s.offset > end || s.filesz > end-s.offset })
 	if !beyond {

@@ -123,7 +123,7 @@ func (p *prover) foundRelative(name, dir string, f found) error {
 	failure := Failure{
 		Stage: StageCreate, ExitCode: 125, Cause: CauseRelativePath,
 		Message: "exec: " + strconv.Quote(name) + ": cannot run executable found relative to current directory",
-		Detail:  "PATH has the relative entry " + strconv.Quote(dir) + ", and " + printable(name) + " is found through it, which runtimes refuse",
+		Detail:  "PATH has the relative entry " + strconv.Quote(dir) + ", and " + printable(name) + " is found through it, which runc refuses (crun does not)",
 		Fix:     "make every entry of PATH absolute, or write the path of the program in full",
 	}
 	p.blame(&failure, f.info)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -159,6 +160,9 @@ func executeAs(tb testing.TB, root string, config v1.ImageConfig, as *syscall.Cr
 	} else if err != nil {
 		tb.Fatal(err)
 	}
+	// What was not made to run may run for ever.
+	watchdog := time.AfterFunc(10*time.Second, func() { _ = process.Kill() })
+	defer watchdog.Stop()
 	state, err := process.Wait()
 	if err != nil {
 		tb.Fatal(err)
