@@ -38,7 +38,7 @@ func TestBadSource(t *testing.T) {
 		{name: "malformed reference", from: "Team/Hello", code: 2, says: []string{"Team/Hello", "team/hello"}},
 		{name: "URL", from: "https://example.com/app", code: 2, says: []string{"https://"}},
 		{name: "empty reference", from: "", code: 2, says: []string{"empty"}},
-		{name: "unknown transport", from: "oci-archive:app.tar", code: 2, says: []string{"not supported", "oci:"}},
+		{name: "unknown transport", from: "containers-storage:app", code: 2, says: []string{"not supported", "oci:"}},
 		{name: "unknown host", from: "no-such-host.invalid/app:v1", code: 3, says: []string{"no-such-host.invalid"}},
 		{name: "nothing listens", from: refusing(t) + "/app:v1", code: 3, says: []string{"connection refused"}},
 		{name: "no such folder", from: "oci:" + filepath.Join(t.TempDir(), "nothing"), code: 3, says: []string{"nothing"}},
