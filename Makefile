@@ -8,10 +8,10 @@ FUZZTIME  ?= 10s
 # The tools have a module of their own, and the Go build cache keeps their binaries.
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test lint fmt fuzz clean
+.PHONY: help build demo test lint fmt fuzz figures bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/berth
 	go build -trimpath -o bin/ ./cmd/berth
@@ -36,6 +36,12 @@ fuzz: ## run each fuzz target for FUZZTIME
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
+
+figures: ## measure what berth costs: requests, round trips, bytes read
+	@go run ./bench figures
+
+bench: ## compare copies with crane, regctl, oras and skopeo
+	@go run ./bench copy
 
 clean: ## remove what make builds
 	rm -rf bin
