@@ -9,12 +9,14 @@ const (
 	// maxRead is how much of one file [FS.Head] returns at most.
 	maxRead = 8 << 20
 	// maxHeads is how much memory kept heads take. Over it, all are cut down, to 4 KiB
-	// and then to 1 KiB: 16,000 programs of 1 KiB fit, and Debian's largest images
+	// and then to 1 KiB: 8,000 programs of 1 KiB fit, and Debian's largest images
 	// have a few thousand.
-	maxHeads = 16 << 20
-	// maxTables is how much memory the names of all layers take, at about 64 bytes and a
-	// name each: 400,000 entries. An image of Debian with Python and Node has 60,000.
-	maxTables = 32 << 20
+	maxHeads = 8 << 20
+	// maxTables is how much memory the names of all layers take, at 72 bytes and a name
+	// each: some 280,000 entries. An image of Debian with Python and Node has 60,000. Go's
+	// collector lets memory grow to twice of what is kept, so maxHeads and maxTables
+	// make 64 MiB.
+	maxTables = 24 << 20
 	// maxPath and maxName are Linux's PATH_MAX (without its NUL) and NAME_MAX
 	// (include/uapi/linux/limits.h): an engine cannot unpack what is longer.
 	maxPath = 4095
@@ -23,8 +25,9 @@ const (
 	// containerd's continuity/fs.RootPath stops at 255.
 	maxLinks = 255
 	// maxSteps bounds the path components looked at while unpacking, in all layers: an
-	// entry can cost maxLinks × maxPath of them. Some seconds' worth.
-	maxSteps = 1 << 26
+	// entry can cost maxLinks × maxPath of them. Some seconds' worth; 280,000 usual
+	// entries take a tenth of it.
+	maxSteps = 1 << 24
 	// maxUnpacked and maxRatio bound what a layer unpacks to: so much, and then so
 	// many times what was fetched. Gzip packs zeros 1000 times and zstd far more,
 	// programs and text 3 to 10 times.

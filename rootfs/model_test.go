@@ -185,7 +185,7 @@ func drawStack(t *rapid.T) []files {
 		case "whiteout":
 			f.Name = path.Join(parent, whiteoutPrefix+base)
 		case "opaque":
-			f.Name = path.Join(parent, base, opaqueName)
+			f.Name = path.Join(parent, opaqueName)
 		}
 		return f
 	})

@@ -92,7 +92,7 @@ type Options struct {
 
 // FS is the file system of an image. It is for one goroutine at a time. It keeps what
 // it has read, names and the heads of programs, so that no question costs twice, in
-// at most about 50 MB (and the window of a zstd layer).
+// at most 32 MiB (and the window of a zstd layer).
 //
 // After an error of a source, or the end of a question's context, the layer that
 // was being read cannot go on, and says so again when it is asked.

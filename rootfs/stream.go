@@ -118,8 +118,11 @@ func (s *stream) failure(err error) error {
 	}
 	var budget *BudgetError
 	var refused *UnpackError
-	if errors.As(err, &budget) || errors.As(err, &refused) {
-		return err // names the layer
+	switch { // these name the layer
+	case errors.As(err, &budget):
+		return budget
+	case errors.As(err, &refused):
+		return refused
 	}
 	return fmt.Errorf("layer %s: %w", s.layer.Descriptor.Digest, err)
 }

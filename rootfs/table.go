@@ -3,6 +3,8 @@ package rootfs
 import (
 	"hash/maphash"
 	"io/fs"
+	"slices"
+	"strings"
 )
 
 // table is the tree that a layer unpacks to, as far as it was read: the entries by
@@ -18,18 +20,18 @@ type table struct {
 
 // entry is a file, folder, link, device or whiteout. The first is the layer's root.
 type entry struct {
+	size         int64
 	parent, next uint32
-	name         text
-	// target is what a symbolic link says.
-	target text
 	// same is the entry that a hard link is another name of.
-	same     uint32
+	same uint32
+	// ordinal is which of the layer's tar headers it is.
+	ordinal  uint32
 	mode     fs.FileMode
 	uid, gid uint32
-	flags    flags
-	size     int64
-	// ordinal is which of the layer's tar headers it is.
-	ordinal uint32
+	name     text
+	// target is what a symbolic link says.
+	target text
+	flags  flags
 }
 
 type flags uint8
@@ -60,8 +62,8 @@ const (
 
 	entryChunk = 1 << 10
 	textChunk  = 1 << 16
-	// entryCost is what an entry takes: itself, its bucket, and what growing leaves unused.
-	entryCost = 64 + 8
+	// entryCost is what an entry takes: itself, its buckets, and what growing leaves unused.
+	entryCost = 56 + 16
 )
 
 func newTable(seed maphash.Seed) table {
@@ -86,7 +88,11 @@ func (t *table) inode(i uint32) uint32 {
 
 func (t *table) append(e entry) uint32 {
 	if t.length%entryChunk == 0 {
-		t.entries = append(t.entries, nil)
+		var chunk []entry
+		if t.length > 0 { // many layers have few entries
+			chunk = make([]entry, 0, entryChunk)
+		}
+		t.entries = append(t.entries, chunk)
 	}
 	chunk := &t.entries[t.length/entryChunk]
 	*chunk = append(*chunk, e)
@@ -116,6 +122,16 @@ func (t *table) child(parent uint32, name string) uint32 {
 		i = e.next
 	}
 	return none
+}
+
+// path returns the absolute path of i.
+func (t *table) path(i uint32) string {
+	var parts []string
+	for ; i != root; i = t.at(i).parent {
+		parts = append(parts, string(t.bytes(t.at(i).name)))
+	}
+	slices.Reverse(parts)
+	return "/" + strings.Join(parts, "/")
 }
 
 func (t *table) bucket(parent uint32, name string) uint32 {

@@ -136,7 +136,7 @@ func (l *layer) makeParents(name, dir string) (uint32, error) {
 // where the link is before it looks further, and clamps ".." at the root.
 func (l *layer) follow(name, dir string) (uint32, []string, error) {
 	t := &l.table
-	at, rest, walked := uint32(root), components(dir), "/"
+	at, rest := uint32(root), components(dir)
 	for links := 0; len(rest) > 0; {
 		if err := l.step(1); err != nil {
 			return none, nil, err
@@ -148,21 +148,21 @@ func (l *layer) follow(name, dir string) (uint32, []string, error) {
 		e := t.at(t.inode(child))
 		switch {
 		case t.at(child).flags&twice != 0 && !e.mode.IsDir():
-			return none, nil, l.refuse(path.Join(walked, rest[0]), repeated)
+			return none, nil, l.refuse(t.path(child), repeated)
 		case e.flags&whiteout != 0:
 			return none, nil, l.refuse(name, "is below a whiteout of the same layer (not a directory)")
 		case e.mode.IsDir():
-			at, walked, rest = child, path.Join(walked, rest[0]), rest[1:]
+			at, rest = child, rest[1:]
 		case e.mode&fs.ModeSymlink != 0:
 			target := string(t.bytes(e.target))
 			if !strings.HasPrefix(target, "/") {
-				target = walked + "/" + target
+				target = t.path(at) + "/" + target
 			}
 			to := path.Join(target, strings.Join(rest[1:], "/"))
 			if links++; links > maxLinks || len(to) > maxPath {
 				return none, nil, l.refuse(name, "leads through too many links (too many levels of symbolic links)")
 			}
-			at, rest, walked = root, components(to), "/"
+			at, rest = root, components(to)
 			if err := l.step(len(rest)); err != nil {
 				return none, nil, err
 			}
