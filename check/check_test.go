@@ -163,6 +163,10 @@ func TestRules(t *testing.T) {
 			"BER007", Runs, "is the same for linux/amd64 and linux/arm64", "",
 		},
 		{
+			"the same layers for two platforms, unread", subject(t, on(indexTarget, "linux/amd64"), index(layered("linux/amd64", both...), layered("linux/arm64", both...))),
+			"BER007", Runs, "all layers of linux/amd64 and linux/arm64 are the same", "berth prove example.com/app:v1",
+		},
+		{
 			"one program for two variants of a machine", started(subject(t, on(indexTarget, "linux/amd64"), index(layered("linux/amd64", both...), layered("linux/amd64/v3", both...))), launch.Starts, "linux/amd64"),
 			"", Runs, "", "",
 		},

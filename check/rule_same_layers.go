@@ -2,12 +2,14 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"berth/image"
 	"berth/platform"
+	"berth/store"
 )
 
 var sameLayers = Rule{
@@ -15,8 +17,11 @@ var sameLayers = Rule{
 	Name: "same-layers",
 	Doc:  "Two platforms of an index share the layer that brings an executable: it can be right for one of them only.",
 	Check: func(s *Subject) []Finding {
-		if s.Selected == nil || s.Start == nil || s.Start.Proof == nil {
+		if s.Selected == nil {
 			return nil
+		}
+		if s.Start == nil || s.Start.Proof == nil {
+			return sameByLabels(s)
 		}
 		var findings []Finding
 		seen := map[digest.Digest]bool{}
@@ -40,6 +45,24 @@ var sameLayers = Rule{
 		}
 		return findings
 	},
+}
+
+// sameByLabels is what can be said without a look into the layers: another machine's
+// image has the very same ones. Scripts and data alone would be a reason.
+func sameByLabels(s *Subject) []Finding {
+	for _, m := range s.Image.Images() {
+		if sameMachine(m.Platform(), s.Selected.Platform()) || len(m.Layers) == 0 || !slices.EqualFunc(m.Layers, s.Selected.Layers, func(a, b store.Descriptor) bool { return a.Digest == b.Digest }) {
+			continue
+		}
+		return []Finding{{
+			Severity: Warning,
+			Message: fmt.Sprintf("%s: all layers of %s and %s are the same, so that one of them has the wrong programs, unless there are none in it",
+				s.Name, platform.Format(s.Selected.Platform()), platform.Format(m.Platform())),
+			Manifest: s.Selected.Descriptor.Digest,
+			Fixes:    []Fix{{Title: "look at its bytes", Command: "berth prove " + s.Name}},
+		}}
+	}
+	return nil
 }
 
 // othersWith are the platforms of other machines whose images have a layer.
