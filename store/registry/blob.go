@@ -12,21 +12,17 @@ import (
 	"berth/store"
 )
 
-const (
-	// maxResumes is how often in a row a blob's connection may break with less than
-	// resumeProgress between two breaks. A link that is worse than that ends here,
-	// and one that is slow does not.
-	maxResumes = 5
-	// resumeProgress is worth a new request and its round trips.
-	resumeProgress = 64 << 10
-)
+// resumeProgress is worth a new request and its round trips. A connection that
+// breaks again and again with less than that in between counts against
+// Retry.Attempts; a link that is only slow does not.
+const resumeProgress = 64 << 10
 
 // Blob implements store.BlobReader.
 //
 // The reader goes on with a Range request where its connection breaks or stalls.
-// It gives up after 5 breaks in a row with less than 64 KiB between them, with the
-// error of the last one, and at once where the registry has another length for the
-// blob than desc. It is not safe for concurrent use.
+// It gives up after Retry.Attempts breaks in a row with less than 64 KiB between
+// them, with the error of the last one, and at once where the registry has another
+// length for the blob than desc. It is not safe for concurrent use.
 func (r *Repository) Blob(ctx context.Context, desc store.Descriptor, offset int64) (io.ReadCloser, error) {
 	if err := store.ValidDigest(desc.Digest); err != nil {
 		return nil, err
@@ -161,7 +157,7 @@ func (b *blob) resume(err error) error {
 	}
 	b.breaks++
 	b.mark = b.offset
-	if b.breaks > maxResumes || !b.endpoint.client.again(b.ctx, broken, b.breaks) {
+	if !b.endpoint.client.again(b.ctx, broken, b.breaks) {
 		return final(b.ctx, broken, b.breaks)
 	}
 	return b.open()

@@ -204,6 +204,14 @@ func TestBlobGivesUp(t *testing.T) {
 			},
 			offset: 10, says: `bytes 10-99999 were asked for, and its Content-Range is "bytes 5-99999/100000"`, requests: 5,
 		},
+		"half of the range": {
+			fault: func(_ int64, w http.ResponseWriter, _ *http.Request) bool {
+				w.Header().Set("Content-Range", "bytes 10-99/100000")
+				w.WriteHeader(http.StatusPartialContent)
+				return true
+			},
+			offset: 10, says: `its Content-Range is "bytes 10-99/100000"`, requests: 5,
+		},
 		"a range nobody asked for": {
 			fault: func(_ int64, w http.ResponseWriter, _ *http.Request) bool {
 				w.WriteHeader(http.StatusPartialContent)

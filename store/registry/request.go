@@ -289,7 +289,7 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // readBounded reads a body of at most limit bytes and closes it. A body that ends
-// before its announced length is an error.
+// before its announced length is an error (net/http's).
 func readBounded(response *http.Response, limit int64) ([]byte, error) {
 	defer response.Body.Close()
 	if response.ContentLength > limit {
@@ -301,9 +301,6 @@ func readBounded(response *http.Response, limit int64) ([]byte, error) {
 	}
 	if int64(len(raw)) > limit {
 		return nil, fmt.Errorf("%w: it has more than the %d bytes that are read", store.ErrTooLarge, limit)
-	}
-	if response.ContentLength >= 0 && int64(len(raw)) != response.ContentLength {
-		return nil, fmt.Errorf("%d of %d bytes came: %w", len(raw), response.ContentLength, io.ErrUnexpectedEOF)
 	}
 	return raw, nil
 }
