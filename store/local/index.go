@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -29,19 +28,6 @@ type entry struct {
 
 // tag is the entry's name in the layout, or empty.
 func (e entry) tag() string { return e.Annotations[v1.AnnotationRefName] }
-
-// readIndex reads the folder's index.json.
-func (l *Layout) readIndex(root *os.Root) (*index, error) {
-	raw, err := l.readFile(root, v1.ImageIndexFile, store.MaxManifestSize)
-	if err != nil {
-		return nil, err
-	}
-	x, err := parseIndex(raw)
-	if err != nil {
-		return nil, fmt.Errorf("OCI layout %s: %s is no image index: %w", l.path, v1.ImageIndexFile, err)
-	}
-	return x, nil
-}
 
 func parseIndex(raw []byte) (*index, error) {
 	x := &index{}

@@ -1,27 +1,7 @@
-// Package local reads and writes images in local folders: OCI image layouts, as
-// the image-spec's image-layout.md has them, and as skopeo, crane and buildx
-// write them.
-//
-// Start with [OpenLayout] for a source and [CreateLayout] for a destination.
-//
-// Nothing is read or written outside the folder, whatever its index or its
-// symbolic links say, and a blob that is not a regular file is refused. What is
-// written is complete at any moment: content appears under its digest only when
-// it is whole and verified, and a tag only when everything that it stands for
-// is there.
-//
-// A manifest keeps its media type. skopeo finds only OCI ones in a layout, and not
-// an image whose manifest is Docker's; crane and berth find both.
-//
-// Several goroutines may use one [Layout], and several may write the same
-// folder. So may several processes on Linux, macOS and the BSDs, where a tag is
-// set under an advisory lock of the folder; elsewhere, and on file systems
-// without such locks, only one process at a time must write a layout.
 package local
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +49,7 @@ func OpenLayout(path string) (*Layout, error) {
 	case err != nil:
 		return nil, fmt.Errorf("OCI layout %s: %w", path, err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("OCI layout %s: it is a file, and a layout is a folder; if it is an archive of one, unpack it first", path)
+		return nil, fmt.Errorf("OCI layout %s: it is a file, and a layout is a folder; if it is an archive of one, write oci-archive:%s", path, path)
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -128,18 +108,10 @@ func (l *Layout) Close() error {
 
 // check tells whether the folder is a layout that berth understands.
 func (l *Layout) check(root *os.Root) error {
-	raw, err := l.readFile(root, v1.ImageLayoutFile, maxMarkerSize)
-	if err != nil {
+	if err := readMarker(context.Background(), files{l, root}); err != nil {
 		return err
 	}
-	var marker v1.ImageLayout
-	if err := json.Unmarshal(raw, &marker); err != nil {
-		return fmt.Errorf("OCI layout %s: its %s file is not JSON: %w", l.path, v1.ImageLayoutFile, err)
-	}
-	if marker.Version != v1.ImageLayoutVersion {
-		return fmt.Errorf("OCI layout %s: it has layout version %q, and only %s is known", l.path, marker.Version, v1.ImageLayoutVersion)
-	}
-	_, err = l.readIndex(root)
+	_, err := readIndex(context.Background(), files{l, root})
 	return err
 }
 
@@ -231,21 +203,20 @@ func (l *Layout) openFile(root *os.Root, name string) (*os.File, fs.FileInfo, er
 	return f, info, nil
 }
 
-// readFile reads a regular file of at most limit bytes.
-func (l *Layout) readFile(root *os.Root, name string, limit int64) ([]byte, error) {
-	f, _, err := l.openFile(root, name)
+// files are the files of the folder, for what reads a layout wherever it is.
+type files struct {
+	*Layout
+	root *os.Root
+}
+
+func (f files) String() string { return "OCI layout " + f.path }
+
+func (f files) open(name string) (*file, error) {
+	opened, info, err := f.openFile(f.root, name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, l.readError(name, err)
-	}
-	if int64(len(raw)) > limit {
-		return nil, fmt.Errorf("OCI layout %s: %s: %w: at most %d bytes are read", l.path, name, store.ErrTooLarge, limit)
-	}
-	return raw, nil
+	return &file{opened, opened, info.Size()}, nil
 }
 
 // readError names the folder and the file of an error, and its category.
@@ -260,12 +231,14 @@ func (l *Layout) readError(name string, err error) error {
 	return fmt.Errorf("OCI layout %s: %s %w", l.path, name, store.ErrNotFound)
 }
 
-// writeError names the folder of an error, and its category.
-func (l *Layout) writeError(err error) error {
+func (l *Layout) writeError(err error) error { return writeError("OCI layout "+l.path, err) }
+
+// writeError names the place of an error, and its category.
+func writeError(where string, err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("OCI layout %s: %w: %w", l.path, store.ErrReadOnly, err)
+		return fmt.Errorf("%s: %w: %w", where, store.ErrReadOnly, err)
 	}
-	return fmt.Errorf("OCI layout %s: %w", l.path, err)
+	return fmt.Errorf("%s: %w", where, err)
 }
 
 // kind is what people call a file of that mode.

@@ -30,41 +30,11 @@ func (l *Layout) Manifest(ctx context.Context, reference string) (*store.Manifes
 	if err != nil {
 		return nil, err
 	}
-	x, err := l.readIndex(root)
+	x, err := readIndex(ctx, files{l, root})
 	if err != nil {
 		return nil, err
 	}
-	var e entry
-	d := digest.Digest(reference)
-	exact := store.ValidDigest(d) == nil
-	if !exact {
-		e, err = x.find(reference)
-		if err != nil {
-			return nil, fmt.Errorf("OCI layout %s: %w", l.path, err)
-		}
-		d = e.Digest
-		if err := store.ValidDigest(d); err != nil {
-			return nil, fmt.Errorf("OCI layout %s: %s: %w", l.path, v1.ImageIndexFile, err)
-		}
-	} else {
-		e, _ = x.byDigest(d)
-	}
-	raw, err := l.readFile(root, blobPath(d), store.MaxManifestSize)
-	if err != nil {
-		return nil, err
-	}
-	desc := store.Descriptor{MediaType: e.MediaType, Digest: d, Size: int64(len(raw))}
-	if !exact {
-		desc.Size = e.Size
-	}
-	if err := store.Verify(desc, raw); err != nil {
-		return nil, fmt.Errorf("OCI layout %s: manifest %w", l.path, err)
-	}
-	desc.MediaType, err = mediaType(e.MediaType, raw)
-	if err != nil {
-		return nil, fmt.Errorf("OCI layout %s: %s: %w", l.path, d, err)
-	}
-	return &store.Manifest{Descriptor: desc, Raw: raw}, nil
+	return readManifest(ctx, files{l, root}, x, reference)
 }
 
 // Resolve returns the descriptor of what [Layout.Manifest] would return. It reads
@@ -117,42 +87,9 @@ func (l *Layout) Blob(ctx context.Context, desc store.Descriptor, offset int64) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := store.ValidDigest(desc.Digest); err != nil {
-		return nil, fmt.Errorf("OCI layout %s: %w", l.path, err)
-	}
-	if offset < 0 || offset > desc.Size {
-		return nil, fmt.Errorf("OCI layout %s: blob %s has %d bytes: nothing can be read at %d", l.path, desc.Digest, desc.Size, offset)
-	}
 	root, err := l.folder()
 	if err != nil {
 		return nil, err
 	}
-	f, info, err := l.openFile(root, blobPath(desc.Digest))
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() != desc.Size {
-		err := fmt.Errorf("OCI layout %s: blob %s: %w: %d bytes, and the descriptor says %d", l.path, desc.Digest, store.ErrCorrupt, info.Size(), desc.Size)
-		return nil, errors.Join(err, f.Close())
-	}
-	return &blob{reader{ctx, io.NewSectionReader(f, offset, desc.Size-offset)}, f}, nil
-}
-
-// blob is part of a file.
-type blob struct {
-	reader
-	io.Closer
-}
-
-// reader reads until its context ends.
-type reader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
+	return openBlob(ctx, files{l, root}, desc, offset)
 }

@@ -10,9 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/store"
@@ -79,21 +79,7 @@ func (l *Layout) writeBlob(ctx context.Context, root *os.Root, desc store.Descri
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return l.writeError(err)
 	}
-	return l.replace(root, name, func(w io.Writer) error {
-		v := desc.Digest.Verifier()
-		n, err := io.Copy(io.MultiWriter(w, v), io.LimitReader(&reader{ctx, r}, desc.Size+1))
-		switch {
-		case err != nil:
-			return fmt.Errorf("blob %s: %w", desc.Digest, err)
-		case n > desc.Size:
-			return fmt.Errorf("blob %s: %w: more than the %d bytes that its descriptor says", desc.Digest, store.ErrCorrupt, desc.Size)
-		case n < desc.Size:
-			return fmt.Errorf("blob %s: %w: %d bytes, and the descriptor says %d", desc.Digest, store.ErrCorrupt, n, desc.Size)
-		case !v.Verified():
-			return fmt.Errorf("blob %s: %w", desc.Digest, store.ErrCorrupt)
-		}
-		return nil
-	})
+	return l.replace(root, name, func(w io.Writer) error { return copyBlob(ctx, w, desc, r) })
 }
 
 // replace writes a file beside its place and moves it there when it is complete,
@@ -129,17 +115,17 @@ func (l *Layout) PushManifest(ctx context.Context, desc store.Descriptor, raw []
 	if err != nil {
 		return err
 	}
-	if len(raw) > store.MaxManifestSize {
-		return fmt.Errorf("OCI layout %s: manifest %s of %d bytes: %w: at most %d are written", l.path, desc.Digest, len(raw), store.ErrTooLarge, store.MaxManifestSize)
+	if desc, err = checkManifest(files{l, root}, desc, raw); err != nil {
+		return err
 	}
-	if err := store.Verify(desc, raw); err != nil {
-		return fmt.Errorf("OCI layout %s: manifest %w", l.path, err)
+	size := func(d digest.Digest) (int64, error) {
+		info, err := root.Lstat(blobPath(d))
+		if err != nil {
+			return 0, l.readError(blobPath(d), err)
+		}
+		return info.Size(), nil
 	}
-	desc.MediaType, err = mediaType(desc.MediaType, raw)
-	if err != nil {
-		return fmt.Errorf("OCI layout %s: %s: %w", l.path, desc.Digest, err)
-	}
-	if err := l.complete(root, desc, raw); err != nil {
+	if err := checkComplete(files{l, root}, desc, raw, size); err != nil {
 		return err
 	}
 	there, err := l.has(ctx, root, desc)
@@ -154,38 +140,6 @@ func (l *Layout) PushManifest(ctx context.Context, desc store.Descriptor, raw []
 	return l.update(ctx, root, desc, tag)
 }
 
-// complete tells whether the layout has what a manifest refers to. Layers that
-// must not be distributed are elsewhere by their nature, and a subject may be.
-func (l *Layout) complete(root *os.Root, desc store.Descriptor, raw []byte) error {
-	var refers struct {
-		Config            *store.Descriptor
-		Layers, Manifests []store.Descriptor
-	}
-	if err := json.Unmarshal(raw, &refers); err != nil {
-		return fmt.Errorf("OCI layout %s: manifest %s: %w", l.path, desc.Digest, err)
-	}
-	needed := slices.Concat(refers.Layers, refers.Manifests)
-	if refers.Config != nil {
-		needed = append(needed, *refers.Config)
-	}
-	for _, d := range needed {
-		if strings.Contains(d.MediaType, ".nondistributable.") || strings.Contains(d.MediaType, ".foreign.") {
-			continue
-		}
-		if err := store.ValidDigest(d.Digest); err != nil {
-			return fmt.Errorf("OCI layout %s: manifest %s refers to %w", l.path, desc.Digest, err)
-		}
-		info, err := root.Lstat(blobPath(d.Digest))
-		if err != nil {
-			return fmt.Errorf("manifest %s refers to %s: %w", desc.Digest, d.Digest, l.readError(blobPath(d.Digest), err))
-		}
-		if info.Size() != d.Size {
-			return fmt.Errorf("OCI layout %s: manifest %s refers to %s: %w: %d bytes, and the descriptor says %d", l.path, desc.Digest, d.Digest, store.ErrCorrupt, info.Size(), d.Size)
-		}
-	}
-	return nil
-}
-
 // update sets a tag, and makes the folder a layout where it is none yet: first
 // index.json, then the oci-layout file without which nobody reads it.
 func (l *Layout) update(ctx context.Context, root *os.Root, desc store.Descriptor, tag string) error {
@@ -197,7 +151,7 @@ func (l *Layout) update(ctx context.Context, root *os.Root, desc store.Descripto
 		return fmt.Errorf("OCI layout %s: locking it: %w", l.path, err)
 	}
 	defer unlock()
-	x, err := l.readIndex(root)
+	x, err := readIndex(ctx, files{l, root})
 	fresh := errors.Is(err, store.ErrNotFound)
 	if fresh {
 		x = newIndex()
