@@ -70,6 +70,12 @@ func Wrap(r *registry.Repository) (*Repository, bool) {
 	return &Repository{r, at}, ok
 }
 
+// Manifest implements store.ManifestReader.
+func (r *Repository) Manifest(ctx context.Context, reference string) (*store.Manifest, error) {
+	manifest, err := r.Repository.Manifest(ctx, reference)
+	return manifest, r.explain(err)
+}
+
 // PushBlob implements store.Pusher.
 func (r *Repository) PushBlob(ctx context.Context, content store.Content) (store.Outcome, error) {
 	outcome, err := r.Repository.PushBlob(ctx, content)
@@ -81,13 +87,17 @@ func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, ra
 	return r.explain(r.Repository.PushManifest(ctx, desc, raw, tag))
 }
 
-// explain adds to an error of a push what mends it.
+// explain adds to an error what mends it.
 func (r *Repository) explain(err error) error {
 	failed, ok := errors.AsType[*registry.Error](err)
 	switch {
 	case !ok:
 		return err
-	case failed.Code == "NAME_UNKNOWN":
+	case strings.Contains(failed.Message, "authorization token has expired"):
+		// A docker login of more than twelve hours ago, which comes before the AWS
+		// credentials.
+		return fmt.Errorf("%w; `docker logout %s` lets berth log in with AWS credentials", err, r.Host())
+	case failed.Code == "NAME_UNKNOWN" && strings.HasPrefix(failed.Op, "pushing"):
 		return fmt.Errorf("%w; the repository must be there before a push: %s", err, r.create())
 	case r.at.Public && errors.Is(err, store.ErrUnauthorized):
 		return fmt.Errorf("%w; pushing to %s takes AWS credentials: %s", err, publicHost, logIn)

@@ -321,3 +321,15 @@ func TestPushToPublicWithoutCredentials(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDockerLoginHasExpired(t *testing.T) {
+	client := at(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}`)
+	}), registry.Options{})
+	repository, _ := Wrap(client.Repository(host, "team/app"))
+	_, err := repository.Manifest(t.Context(), "v1")
+	if !errors.Is(err, store.ErrDenied) || !strings.Contains(err.Error(), "docker logout "+host) {
+		t.Error(err)
+	}
+}
