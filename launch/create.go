@@ -162,7 +162,7 @@ func (p *prover) lookupFailed(name string, f found, bad *fault) error {
 	quoted, at := strconv.Quote(name), printable(bad.at)
 	failure := Failure{
 		Stage: StageCreate, Errno: bad.errno, Path: bad.at, ExitCode: 125, Cause: CausePath,
-		Message: "exec: " + quoted + ": stat " + name + ": " + strerror(bad.errno),
+		Message: "exec: " + quoted + ": stat " + printable(name) + ": " + strerror(bad.errno),
 		Fix:     "correct the path in ENTRYPOINT or CMD",
 	}
 	if bad.info != nil {

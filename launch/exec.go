@@ -134,7 +134,7 @@ func crlfFix(info *rootfs.Info) string {
 // exit code: runc 1.1 exits with 1, runc 1.5 with 255.
 func (p *prover) execFailed(name, errno string, blamed *rootfs.Info, failure Failure) error {
 	failure.Stage, failure.Errno = StageExec, errno
-	failure.Message = "exec " + name + ": " + strerror(errno)
+	failure.Message = "exec " + printable(name) + ": " + strerror(errno)
 	p.blame(&failure, blamed)
 	return fails(failure)
 }

@@ -1,10 +1,13 @@
 package launch
 
 import (
-	"fmt"
 	"io/fs"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"berth/rootfs"
 )
@@ -20,12 +23,11 @@ const (
 // fault is why a path leads nowhere.
 type fault struct {
 	errno string
-	// at is the literal place where resolution ended.
+	// at is the literal place where resolution ended, or that of the file that is not
+	// there, whichever component of it is missing.
 	at string
 	// info is what is there; nil where nothing is.
 	info *rootfs.Info
-	// rest is what would have come after it.
-	rest []string
 }
 
 // found is where a path leads.
@@ -81,7 +83,7 @@ func (p *prover) resolve(name string) (found, *fault, error) {
 			return f, nil, err
 		}
 		if info == nil {
-			return f, &fault{errno: "ENOENT", at: next, rest: rest}, nil
+			return f, &fault{errno: "ENOENT", at: path.Join(next, path.Join(rest...))}, nil
 		}
 		if info.Mode.Type() != fs.ModeSymlink {
 			here = info
@@ -141,10 +143,8 @@ func (p *prover) mayFollow(dir, link *rootfs.Info) error {
 
 // mounted ends the proof at folders that are not the image's.
 func mounted(name string) error {
-	for _, m := range mounts {
-		if name == m {
-			return unknown("%s is a file system of the host's, not of the image", m)
-		}
+	if slices.Contains(mounts, name) {
+		return unknown("the start goes through %s, which is a file system of the runtime's, not of the image", name)
 	}
 	return nil
 }
@@ -154,11 +154,11 @@ func split(name string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
 }
 
-// printable keeps control characters of foreign text out of sentences.
+// printable keeps control characters of foreign text out of sentences, and shows where
+// there is no text.
 func printable(s string) string {
-	quoted := fmt.Sprintf("%q", s)
-	if inner := quoted[1 : len(quoted)-1]; inner != s && strings.ReplaceAll(inner, `\"`, `"`) != s {
-		return quoted
+	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
 	return s
 }

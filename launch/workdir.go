@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"path"
 	"strconv"
 	"strings"
 )
@@ -30,7 +29,7 @@ func (p *prover) workDir() error {
 		return unknown("engines differ on a working directory (%s) behind a symbolic link that leads nowhere: runc 1.1 refuses it", printable(dir))
 	}
 	if bad != nil && bad.errno == "ENOENT" {
-		p.made = path.Join(append([]string{bad.at}, bad.rest...)...)
+		p.made = bad.at
 		p.cwd, err = p.lstat(p.made)
 		return err
 	}
