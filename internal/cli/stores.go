@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"berth/image"
@@ -41,11 +42,7 @@ func (a *app) source(ref store.Reference) (store.Source, error) {
 	if ref.Transport == store.OCILayout {
 		return opened(a, ref.Path, local.OpenLayout)
 	}
-	client, err := a.registries()
-	if err != nil {
-		return nil, err
-	}
-	return client.Repository(ref.Host, ref.Repository), nil
+	return a.repository(ref)
 }
 
 // destination opens a reference for writing.
@@ -53,6 +50,14 @@ func (a *app) destination(ref store.Reference) (store.Destination, error) {
 	if ref.Transport == store.OCILayout {
 		return opened(a, ref.Path, local.CreateLayout)
 	}
+	return a.repository(ref)
+}
+
+// repository is a repository of a registry, for both.
+func (a *app) repository(ref store.Reference) (interface {
+	store.Source
+	store.Destination
+}, error) {
 	client, err := a.registries()
 	if err != nil {
 		return nil, err
@@ -88,11 +93,29 @@ func (a *app) registries() (*registry.Client, error) {
 		return nil, err
 	}
 	a.stores.client = registry.New(registry.Options{
-		Credentials: ecr.Credentials(registry.DefaultCredentials(os.Getenv("REGISTRY_AUTH_FILE")), ecr.Options{}),
+		Credentials: ecr.Credentials(registry.DefaultCredentials(podmanFiles()...), ecr.Options{}),
 		Config:      config,
 		UserAgent:   "berth/" + version(),
 	})
 	return a.stores.client, nil
+}
+
+// podmanFiles are where podman and skopeo keep credentials, in their order:
+// containers-auth.json(5).
+func podmanFiles() []string {
+	files := []string{os.Getenv("REGISTRY_AUTH_FILE")}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		files = append(files, filepath.Join(dir, "containers", "auth.json"))
+	}
+	// Not os.UserConfigDir: on macOS too podman looks here.
+	config := os.Getenv("XDG_CONFIG_HOME")
+	if home, err := os.UserHomeDir(); config == "" && err == nil {
+		config = filepath.Join(home, ".config")
+	}
+	if config != "" {
+		files = append(files, filepath.Join(config, "containers", "auth.json"))
+	}
+	return files
 }
 
 func (a *app) readRegistryConfig() (registry.Config, error) {
