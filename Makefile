@@ -4,6 +4,7 @@ export CGO_ENABLED ?= 0
 
 TESTFLAGS ?=
 FUZZTIME  ?= 10s
+ROUNDS    ?= 5
 
 # The tools have a module of their own, and the Go build cache keeps their binaries.
 TOOL := go tool -modfile=tools/go.mod
@@ -40,8 +41,8 @@ fuzz: ## run each fuzz target for FUZZTIME
 figures: ## measure what berth costs: requests, round trips, bytes read
 	@go run ./bench figures
 
-bench: ## compare copies with crane, regctl, oras and skopeo
-	@go run ./bench copy
+bench: ## compare copies with crane, regctl, oras and skopeo, ROUNDS in turn
+	@go run ./bench copy $(ROUNDS)
 
 clean: ## remove what make builds
 	rm -rf bin
