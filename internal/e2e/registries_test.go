@@ -27,14 +27,10 @@ func TestCopy(t *testing.T) {
 	t.Run("everything", func(t *testing.T) {
 		destination := host + "/all"
 		berth(t.Context(), "copy", source+":v1", destination+":v1").wants(t, 0)
-		if got := skopeoRaw(t, "docker://"+destination+":v1"); got != original {
-			t.Errorf("skopeo reads\n%s\nwant\n%s", got, original)
-		}
+		arrived(t, destination+":v1", original)
 		for _, entry := range entries {
 			reference := destination + "@" + entry.Digest.String()
-			if got := imagetest.Crane(t, "manifest", reference); got != manifest(t, image, entry.Digest.String()) {
-				t.Errorf("crane manifest %s = %s", reference, got)
-			}
+			arrived(t, reference, manifest(t, image, entry.Digest.String()))
 			if entry.Platform.OS != "unknown" { // crane takes every layer for a tar
 				imagetest.Crane(t, "validate", "--remote", reference)
 			}
@@ -52,9 +48,7 @@ func TestCopy(t *testing.T) {
 	t.Run("from one repository to another", func(t *testing.T) {
 		reads, writes := len(toSource.Requests()), len(toDestination.Writes())
 		berth(t.Context(), "copy", host+"/all:v1", host+"/mounted:v2").wants(t, 0)
-		if got := skopeoRaw(t, "docker://"+host+"/mounted:v2"); got != original {
-			t.Errorf("skopeo reads\n%s\nwant\n%s", got, original)
-		}
+		arrived(t, host+"/mounted:v2", original)
 		for _, request := range toDestination.Writes()[writes:] {
 			if strings.HasPrefix(request, "PUT ") && strings.Contains(request, "/blobs/") {
 				t.Errorf("a blob was sent that could be mounted: %s", request)
@@ -78,7 +72,7 @@ func TestCopy(t *testing.T) {
 				want = append(want, entry)
 			}
 		}
-		if diff := cmp.Diff(want, index(t, skopeoRaw(t, "docker://"+destination+":v1")).Manifests); len(want) != 4 || diff != "" {
+		if diff := cmp.Diff(want, index(t, imagetest.Crane(t, "manifest", destination+":v1")).Manifests); len(want) != 4 || diff != "" {
 			t.Errorf("entries (-want +got):\n%s", diff)
 		}
 		for _, p := range []string{"linux/arm64", "linux/s390x"} {
@@ -101,9 +95,7 @@ func TestCopy(t *testing.T) {
 				return // a bare platform takes an index as well as a manifest
 			}
 			entry := entries[slices.IndexFunc(entries, func(d v1.Descriptor) bool { return platform.Format(*d.Platform) == c.platform })]
-			if got := skopeoRaw(t, "docker://"+destination+":v1"); got != manifest(t, image, entry.Digest.String()) {
-				t.Errorf("skopeo reads %s, want the plain manifest for %s", got, c.platform)
-			}
+			arrived(t, destination+":v1", manifest(t, image, entry.Digest.String()))
 			if got := strings.TrimSpace(imagetest.Crane(t, "digest", destination+":v1")); got != entry.Digest.String() {
 				t.Errorf("crane digest = %s, want %s", got, entry.Digest)
 			}
@@ -113,13 +105,21 @@ func TestCopy(t *testing.T) {
 	t.Run("through an OCI layout", func(t *testing.T) {
 		layout := "oci:" + filepath.Join(t.TempDir(), "layout")
 		berth(t.Context(), "copy", source+":v1", layout+":v1").wants(t, 0)
-		if got := skopeoRaw(t, layout+":v1"); got != original {
-			t.Errorf("skopeo reads\n%s\nwant\n%s", got, original)
-		}
 		berth(t.Context(), "copy", layout+":v1", host+"/back:v1").wants(t, 0)
-		if got := skopeoRaw(t, "docker://"+host+"/back:v1"); got != original {
-			t.Errorf("skopeo reads\n%s\nwant\n%s", got, original)
+		arrived(t, host+"/back:v1", original)
+	})
+
+	t.Run("what skopeo reads", func(t *testing.T) {
+		layout := "oci:" + filepath.Join(t.TempDir(), "layout") + ":v1"
+		berth(t.Context(), "copy", source+":v1", layout).wants(t, 0)
+		for _, reference := range []string{"docker://" + host + "/all:v1", layout} {
+			if got := imagetest.Skopeo(t, "inspect", "--raw", "--tls-verify=false", reference); got != original {
+				t.Errorf("skopeo reads from %s\n%s\nwant\n%s", reference, got, original)
+			}
 		}
+		// A copy reads every blob and verifies it.
+		imagetest.Skopeo(t, "copy", "--all", "--src-tls-verify=false", "docker://"+host+"/all:v1", "oci:"+filepath.Join(t.TempDir(), "layout")+":v1")
+		imagetest.Skopeo(t, "copy", "--all", layout, "oci:"+filepath.Join(t.TempDir(), "layout")+":v1")
 	})
 
 	t.Run("what skopeo and crane pushed", func(t *testing.T) {
@@ -129,9 +129,7 @@ func TestCopy(t *testing.T) {
 			berth(t.Context(), "check", host+repository+":v1", "--for", "cloudrun", "--for", "fargate/arm64").wants(t, 0)
 			berth(t.Context(), "prove", host+repository+":v1").wants(t, 0)
 			berth(t.Context(), "copy", host+repository+":v1", host+"/again"+repository+":v1").wants(t, 0)
-			if got := skopeoRaw(t, "docker://"+host+"/again"+repository+":v1"); got != original {
-				t.Errorf("%s, copied: skopeo reads %s", repository, got)
-			}
+			arrived(t, host+"/again"+repository+":v1", original)
 		}
 	})
 }
@@ -150,18 +148,19 @@ func TestDockerMediaTypes(t *testing.T) {
 	source := push(t, m, imagetest.Distribution(t), "old")
 	host := imagetest.Distribution(t)
 	berth(t.Context(), "copy", source+":v1", host+"/all:v1").wants(t, 0)
-	if got := skopeoRaw(t, "docker://"+host+"/all:v1"); got != manifest(t, m, "v1") {
-		t.Errorf("skopeo reads %s", got)
-	}
+	arrived(t, host+"/all:v1", manifest(t, m, "v1"))
 	imagetest.Crane(t, "validate", "--remote", host+"/all:v1")
 	berth(t.Context(), "copy", source+":v1", host+"/one:v1", "--platform", "linux/arm64").wants(t, 0)
-	if got := index(t, skopeoRaw(t, "docker://"+host+"/one:v1")); len(got.Manifests) != 1 || got.MediaType != imagetest.DockerList {
+	if got := index(t, imagetest.Crane(t, "manifest", host+"/one:v1")); len(got.Manifests) != 1 || got.MediaType != imagetest.DockerList {
 		t.Errorf("one platform of a manifest list came as %+v", got)
 	}
 	imagetest.Crane(t, "validate", "--remote", host+"/one:v1")
 }
 
-func skopeoRaw(t *testing.T, reference string) string {
+// arrived lets crane read a manifest back, bit for bit.
+func arrived(t *testing.T, reference, want string) {
 	t.Helper()
-	return imagetest.Skopeo(t, "inspect", "--raw", "--tls-verify=false", reference)
+	if got := imagetest.Crane(t, "manifest", reference); got != want {
+		t.Errorf("crane reads from %s\n%s\nwant\n%s", reference, got, want)
+	}
 }
