@@ -1,5 +1,5 @@
 // Package report renders what berth found: an image's claims, proofs, the
-// results of a check, a copy, the targets. It decides nothing.
+// results of a check, a copy, the targets, an explanation. It decides nothing.
 //
 // Start with [New], which gives the [Format] of a name. Each format is one file.
 package report
@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"berth/check"
+	"berth/explain"
 	"berth/image"
 	"berth/store"
 	"berth/target"
@@ -27,6 +28,8 @@ type Format interface {
 	Copy(*Copied) error
 	// Targets writes what is known of deploy targets. With one target, all of it.
 	Targets([]*target.Target) error
+	// Explanation writes what an error text came from.
+	Explanation(*explain.Explanation) error
 }
 
 // Opened is a reference and the image it names.
