@@ -235,6 +235,7 @@ func elfFaults() []scenario {
 	add("cut within the code's page", static[:len(static)-4], "unknown")
 	add("code beyond the end of the file", farCode(), "fails run - "+CauseSegmentLayout)
 	add("entry in data", withStack(patch(static, atPhdr+phFlags, 6)), layout)
+	add("shared library", withStack(patch(patch64(patch64(sharedObject, atPhdr+phVaddr, 0), atEntry, 0), atPhdr+phFlags, 4)), layout)
 	add("entry in data, without PT_GNU_STACK", patch(static, atPhdr+phFlags, 6), "unknown")
 	add("address 0", patch64(patch64(static, atPhdr+phVaddr, 0), atEntry, 0x78), "unknown")
 	add("address beyond 47 bits", patch64(patch64(static, atPhdr+phVaddr, 1<<50), atEntry, 1<<50+0x80), "unknown")

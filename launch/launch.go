@@ -2,6 +2,15 @@
 // of the image's file system: which file is looked up, what execve answers,
 // whether the loader is there.
 //
+// Start with [Prove], on a file system (a rootfs.FS), the [Process] that [FromConfig]
+// makes of an image's config, and the [Host] that is to start it. The rules are those of
+// Docker and runc for what comes before execve (stage "create"), and of the Linux kernel
+// from there on: package binary reads files as the kernel does.
+//
+// What is modelled decides the verdict. What is not (libraries, what a script or a
+// wrapper starts in turn) is a [Warning] beside it where execve and the loader
+// succeed, and makes it [Unknown] where it could make them fail.
+//
 // A verdict is a value, with its evidence. An error means that the bytes could
 // not be read.
 package launch
