@@ -66,8 +66,8 @@ func program(name string, size int) imagetest.File {
 
 // A program of the top layer costs neither the rest of that layer nor the base.
 func TestFetchesOnlyWhatIsNeeded(t *testing.T) {
-	base := layerOf(imagetest.GzipLayer(file("big", noise(40<<20))))
-	top := layerOf(imagetest.GzipLayer(folder("app"), program("app/serve", 6<<20), file("app/data", noise(1<<20))))
+	base := packed(imagetest.Tar(file("big", noise(40<<20))))
+	top := layerOf(imagetest.GzipLayer(folder("app"), program("app/serve", 1<<20), file("app/data", noise(1<<20))))
 	f := fsOf(t, Options{}, base, top)
 	if f.Fetched() != 0 {
 		t.Errorf("New fetched %d bytes", f.Fetched())
@@ -135,7 +135,7 @@ func TestFetchesNothingTwice(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	f := stack(t, files{file("empty", ""), program("big", 9<<20), folder("d"), link("l", "big")})
+	f := fsOf(t, Options{}, packed(imagetest.Tar(file("empty", ""), program("big", 9<<20), folder("d"), link("l", "big"))))
 	for _, test := range []struct {
 		path string
 		n    int
