@@ -33,7 +33,12 @@ func OpenOCIArchive(ctx context.Context, path string, opts Options) (*OCIArchive
 	if err != nil {
 		return nil, err
 	}
+	return newOCIArchive(ctx, where, in)
+}
+
+func newOCIArchive(ctx context.Context, where string, in *input) (*OCIArchive, error) {
 	a := &OCIArchive{close: in.close}
+	var err error
 	if a.members, err = readMembers(ctx, where, in, in.size); err == nil {
 		err = a.read(ctx)
 	}

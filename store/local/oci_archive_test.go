@@ -87,6 +87,25 @@ func names(t *testing.T, raw []byte) []string {
 	}
 }
 
+// find is the content of an entry of a tar archive.
+func find(t *testing.T, raw []byte, name string) []byte {
+	t.Helper()
+	r := tar.NewReader(bytes.NewReader(raw))
+	for {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if h.Name == name {
+			content, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return content
+		}
+	}
+}
+
 func read(t *testing.T, path string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(path)
@@ -419,17 +438,7 @@ func TestOCIArchiveIndex(t *testing.T) {
 		Manifests []store.Descriptor
 	}
 	path := savedOCI(t, sample(), "single")
-	r := tar.NewReader(bytes.NewReader(read(t, path)))
-	for {
-		h, err := r.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Name == "index.json" {
-			break
-		}
-	}
-	if err := json.NewDecoder(r).Decode(&x); err != nil {
+	if err := json.Unmarshal(find(t, read(t, path), "index.json"), &x); err != nil {
 		t.Fatal(err)
 	}
 	if len(x.Manifests) != 1 || x.Manifests[0].Annotations["org.opencontainers.image.ref.name"] != "single" {
