@@ -72,7 +72,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 		a.complain(err)
 		return exitUsage
 	case ctx.Err() != nil:
-		fmt.Fprintln(a.stderr, "berth: interrupted; no tag was written")
+		fmt.Fprintf(a.stderr, "berth: interrupted: %s\n", err)
 		return exitUnknown
 	}
 	a.complain(err)
