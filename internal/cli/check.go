@@ -40,7 +40,8 @@ berth check oci:build --for linux/amd64 -o json`,
 				}
 				asks = append(asks, check.Ask{Reference: ref, Name: arg, Needs: needs})
 			}
-			subjects, err := check.Gather(cmd.Context(), a.source, asks, check.GatherOptions{Prove: !labelsOnly})
+			open := func(ref store.Reference) (store.Source, error) { return a.source(cmd.Context(), ref) }
+			subjects, err := check.Gather(cmd.Context(), open, asks, check.GatherOptions{Prove: !labelsOnly})
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,13 @@ func (a *app) copy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "copy SOURCE DESTINATION",
 		Short: "Copy an image: all of it, or exactly what a target needs",
-		Long: `Copy an image from one registry or OCI layout to another, without Docker.
+		Long: `Copy an image between registries, OCI layouts and archives, without Docker; and between
+these and a Docker daemon.
+
+A SOURCE or a DESTINATION is HOST/REPOSITORY[:TAG][@DIGEST] for a registry, oci:DIR[:TAG],
+oci-archive:FILE[:TAG], docker-archive:FILE[:NAME[:TAG]] (what docker save writes), or
+docker-daemon:NAME[:TAG]. The FILE - is standard input or standard output. A docker-archive
+and a Docker daemon take one platform.
 
 Without --for and --platform everything is copied, bit for bit. With --for it is what
 the deploy target runs, in the form that it accepts; with --platform exactly these,
@@ -40,7 +47,9 @@ The tag is written last, once everything it names is there, and with --for or
 --platform only when what was chosen does not provably fail to start.`,
 		Example: `berth copy grafana/grafana HOST/grafana
 berth copy grafana/grafana HOST/grafana:v1 --for apprunner
-berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform linux/arm64`,
+berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform linux/arm64
+docker buildx build -o type=oci,dest=- . | berth copy oci-archive:- HOST/app:v1 --for lambda
+berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 		Args: arguments(2, 2, "a SOURCE and a DESTINATION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runCopy(cmd.Context(), args[0], args[1], flags)
@@ -57,10 +66,6 @@ berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform 
 
 func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) error {
 	started := time.Now()
-	f, err := a.format()
-	if err != nil {
-		return err
-	}
 	choice, err := a.choice(flags)
 	if err != nil {
 		return err
@@ -69,14 +74,21 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	if err != nil {
 		return err
 	}
-	src, err := a.source(srcRef)
+	if dstRef.Path == store.Standard {
+		a.stores.stdout, a.stdout = a.stdout, a.stderr // what is said must not get into the archive
+	}
+	f, err := a.format()
+	if err != nil {
+		return err
+	}
+	src, err := a.source(ctx, srcRef)
 	if err != nil {
 		return err
 	}
 	var dst store.Destination
 	var current func(context.Context) (store.Descriptor, error)
 	if !flags.dryRun {
-		if dst, err = a.destination(dstRef); err != nil {
+		if dst, err = a.destination(ctx, dstRef); err != nil {
 			return err
 		}
 		current = ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return a.current(ctx, srcRef, dstRef, dst) })
@@ -85,7 +97,7 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	if err != nil {
 		return err
 	}
-	selection, err := choice.selection(im)
+	selection, err := choice.selection(im, dstRef)
 	if err != nil {
 		return usageError{fmt.Errorf("%s: %w", from, err)}
 	}
@@ -121,7 +133,8 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	return f.Copy(copied)
 }
 
-// ends reads both references of a copy. A layout without a tag gets the source's.
+// ends reads both references of a copy. A layout or an archive without a name gets the
+// source's.
 func ends(from, to string) (src, dst store.Reference, err error) {
 	if src, err = store.ParseReference(from); err != nil {
 		return src, dst, usageError{fmt.Errorf("source: %w", err)}
@@ -129,8 +142,20 @@ func ends(from, to string) (src, dst store.Reference, err error) {
 	if dst, err = store.ParseReference(to); err != nil {
 		return src, dst, usageError{fmt.Errorf("destination: %w", err)}
 	}
-	if dst.Transport == store.OCILayout && dst.Tag == "" && dst.Digest == "" {
-		dst.Tag = src.Tag
+	if dst.Tag != "" || dst.Transport == store.Docker {
+		return src, dst, nil
+	}
+	switch {
+	case dst.Digest != "" && dst.Transport != store.OCILayout:
+		return src, dst, usagef("destination: %s names a digest, and is written under a name: leave the digest out", dst)
+	case dst.Digest != "":
+	case dst.Transport == store.DockerArchive:
+		if src.Repository != "" && src.Tag != "" {
+			dst.Host, dst.Repository, dst.Tag = src.Host, src.Repository, src.Tag
+		}
+	default:
+		// The tag of an archive may be a whole name.
+		dst.Tag = src.Tag[strings.LastIndexAny(src.Tag, "/:@+")+1:]
 		if dst.Tag == "" {
 			dst.Tag = "latest"
 		}
@@ -222,12 +247,15 @@ func (a *app) choice(flags copyFlags) (*choice, error) {
 	return c, nil
 }
 
-func (c *choice) selection(im *image.Image) (*image.Selection, error) {
+func (c *choice) selection(im *image.Image, dst store.Reference) (*image.Selection, error) {
 	if len(c.needs) == 0 {
+		if im.IsIndex && !dst.TakesIndex() {
+			return onlyImage(im, dst)
+		}
 		return im.All(), nil
 	}
 	var wants []platform.Platform
-	var opts image.OnlyOptions
+	opts := image.OnlyOptions{Plain: !dst.TakesIndex()}
 	for _, need := range c.needs {
 		wants = append(wants, need.Platform)
 		// What is not known to be accepted is left out: a plain manifest runs everywhere.
@@ -237,6 +265,15 @@ func (c *choice) selection(im *image.Image) (*image.Selection, error) {
 		}
 	}
 	return im.Only(wants, opts)
+}
+
+// onlyImage selects the image of an index with one, for a destination that takes one.
+func onlyImage(im *image.Image, dst store.Reference) (*image.Selection, error) {
+	images := im.Images()
+	if len(images) != 1 {
+		return nil, fmt.Errorf("the index has %s, and a %s takes one platform: choose it with --platform", formats(im.Platforms()), dst.Transport)
+	}
+	return im.Only([]platform.Platform{images[0].Platform()}, image.OnlyOptions{Plain: true})
 }
 
 // subjects are what was asked for by platform or target, and what the tag therefore

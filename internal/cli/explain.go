@@ -170,7 +170,7 @@ func (a *app) subjects(ctx context.Context, r explain.Reading, name string, need
 	if err != nil {
 		return nil, usageError{err}
 	}
-	src, err := a.source(ref)
+	src, err := a.source(ctx, ref)
 	var im *image.Image
 	if err == nil {
 		im, err = image.Open(ctx, src, ref.Identifier())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,9 @@ import (
 // stores opens what references name. All registries of a run share one client,
 // and with it tokens and connections.
 type stores struct {
+	// stdout is what the path "-" stands for in a destination. Nil means the app's.
+	stdout io.Writer
+
 	mu     sync.Mutex
 	client *registry.Client
 	open   []io.Closer
@@ -29,7 +33,7 @@ func (a *app) open(ctx context.Context, arg string) (store.Source, *image.Image,
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	src, err := a.source(ref)
+	src, err := a.source(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,19 +42,54 @@ func (a *app) open(ctx context.Context, arg string) (store.Source, *image.Image,
 }
 
 // source opens a reference for reading.
-func (a *app) source(ref store.Reference) (store.Source, error) {
-	if ref.Transport == store.OCILayout {
-		return opened(a, ref.Path, local.OpenLayout)
+func (a *app) source(ctx context.Context, ref store.Reference) (store.Source, error) {
+	if f, ok := a.stdin.(*os.File); ok && ref.Path == store.Standard && isTerminal(f) {
+		return nil, usagef("%s: standard input is a terminal: write … | berth, or the name of a file", ref)
+	}
+	switch ref.Transport {
+	case store.OCILayout:
+		return opened(a, func() (*local.Layout, error) { return local.OpenLayout(ref.Path) })
+	case store.OCIArchive:
+		return opened(a, func() (*local.OCIArchive, error) { return local.OpenOCIArchive(ctx, ref.Path, a.local()) })
+	case store.DockerArchive:
+		return opened(a, func() (*local.DockerArchive, error) {
+			return local.OpenDockerArchive(ctx, ref.Path, ref.Name(), a.local())
+		})
+	case store.DockerDaemon:
+		return opened(a, func() (*local.DockerArchive, error) {
+			return local.OpenDaemon(ctx, ref.Name(), ref.Identifier(), a.local())
+		})
 	}
 	return a.repository(ref)
 }
 
 // destination opens a reference for writing.
-func (a *app) destination(ref store.Reference) (store.Destination, error) {
-	if ref.Transport == store.OCILayout {
-		return opened(a, ref.Path, local.CreateLayout)
+func (a *app) destination(ctx context.Context, ref store.Reference) (store.Destination, error) {
+	if ref.Path == store.Standard && isTerminal(a.local().Stdout) {
+		return nil, usagef("%s: standard output is a terminal: write berth … > FILE, or the name of a file", ref)
+	}
+	switch ref.Transport {
+	case store.OCILayout:
+		return opened(a, func() (*local.Layout, error) { return local.CreateLayout(ref.Path) })
+	case store.OCIArchive:
+		return opened(a, func() (*local.OCIArchiveWriter, error) { return local.CreateOCIArchive(ref.Path, a.local()) })
+	case store.DockerArchive:
+		return opened(a, func() (*local.DockerArchiveWriter, error) {
+			return local.CreateDockerArchive(ref.Path, ref.Name(), a.local())
+		})
+	case store.DockerDaemon:
+		return opened(a, func() (*local.DockerArchiveWriter, error) { return local.CreateDaemon(ctx, ref.Name(), a.local()) })
 	}
 	return a.repository(ref)
+}
+
+// local is what archives and daemons need of this run.
+func (a *app) local() local.Options {
+	opts := local.Options{Stdin: a.stdin, Stdout: a.stores.stdout}
+	if opts.Stdout == nil {
+		opts.Stdout = a.stdout
+	}
+	return opts
 }
 
 // repository is a repository of a registry, for both.
@@ -69,16 +108,16 @@ func (a *app) repository(ref store.Reference) (interface {
 	return repository, nil
 }
 
-// opened opens a layout that lives as long as the run.
-func opened(a *app, path string, open func(string) (*local.Layout, error)) (*local.Layout, error) {
-	layout, err := open(path)
+// opened opens something local that lives as long as the run.
+func opened[T io.Closer](a *app, open func() (T, error)) (T, error) {
+	it, err := open()
 	if err != nil {
-		return nil, err
+		return it, err
 	}
 	a.stores.mu.Lock()
 	defer a.stores.mu.Unlock()
-	a.stores.open = append(a.stores.open, layout)
-	return layout, nil
+	a.stores.open = append(a.stores.open, it)
+	return it, nil
 }
 
 // registries is the client for all registries of this run.
@@ -151,10 +190,11 @@ func (a *app) close() error {
 	if a.stores.client != nil {
 		a.stores.client.CloseIdleConnections()
 	}
+	var failed error
 	for _, c := range a.stores.open {
 		if err := c.Close(); err != nil {
-			return fmt.Errorf("closing a layout: %w", err)
+			failed = errors.Join(failed, fmt.Errorf("closing what was opened: %w", err))
 		}
 	}
-	return nil
+	return failed
 }

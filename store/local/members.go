@@ -103,10 +103,10 @@ func (m *members) headerError(ctx context.Context, err error, n int) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, tar.ErrHeader) && n == 0, m.size < blockSize:
+		return fmt.Errorf("%s: it is no tar archive", m.where)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: the archive ends in the middle, after %d bytes and %d entries: %w; it was not written or not copied to its end", m.where, m.size, n, err)
-	case errors.Is(err, tar.ErrHeader) && n == 0:
-		return fmt.Errorf("%s: it is no tar archive", m.where)
 	}
 	return fmt.Errorf("%s: after %d entries: %w", m.where, n, err)
 }
