@@ -42,10 +42,7 @@ func clean(text string) ([]line, bool) {
 	for l := range strings.SplitSeq(text, "\n") {
 		number++
 		for len(l) > maxLine {
-			at := maxLine
-			for at > maxLine-4 && l[at]&0xC0 == 0x80 { // not within a character
-				at--
-			}
+			at := boundary(l, maxLine)
 			lines = appendLine(lines, l[:at], number)
 			l = l[at:]
 		}

@@ -34,9 +34,13 @@ func (e *Explanation) withoutImage() {
 		}
 		e.Causes = append(e.Causes, r)
 	}
-	e.Summary = "Most likely, " + e.Causes[0].Title + "."
-	if said.Text.Weight == Vague {
-		e.Summary = "This text alone does not say why. " + e.Summary
+	switch {
+	case said.Text.Weight != Vague:
+		e.Summary = "Most likely, " + e.Causes[0].Title + "."
+	case said.Text.ExitCode != 0:
+		e.Summary = "This alone does not say why. Most likely, " + e.Causes[0].Title + "."
+	default:
+		e.Summary = "This alone does not say why: the log of the container does."
 	}
 	e.nextWithout(said)
 }
@@ -104,6 +108,11 @@ func (e *Explanation) conflicts(said Said, j *judged) {
 	if platform.Known(said.Wanted) && !s.Assumed && !platform.Selects(s.Need.Platform, said.Wanted) && !platform.Selects(said.Wanted, s.Need.Platform) {
 		add("The text is about a host of %s, and berth looked at what happens on %s.", platform.Format(said.Wanted), on)
 	}
+	if _, found := e.platforms(); platform.Known(found) && s.Selected != nil {
+		if is := s.Selected.Platform(); platform.Known(is) && is.Architecture != found.Architecture {
+			add("The log says that the image was for %s, and berth looked at one for %s.", platform.Format(found), platform.Format(is))
+		}
+	}
 	if s.Named != nil && !(j.failure != nil && j.failure.Cause == launch.CauseNotFound) {
 		add("The text names %s, which is not what the image starts (%s): something starts it, or the deployment gives another command. berth looked at %s.", said.Path, command(s), said.Path)
 	}
@@ -114,6 +123,9 @@ func (e *Explanation) conflicts(said Said, j *judged) {
 		add("The text says %q, and the image as it is now would say %q on %s.", said.Match, j.failure.Message, on)
 	case j.conclusion == Contradicted && said.Text.Stage == StagePull:
 		add("The text says that the image cannot be taken, and nothing in the image as it is now speaks for that on %s.", on)
+		if j.failure != nil {
+			add("Once it is taken, it fails to start: %s (%s).", j.failure.Message, j.failure.Detail)
+		}
 	case j.conclusion == Contradicted:
 		add("The text says that it does not start, and the image as it is now starts on %s (%s).", on, s.start().Proof.Evidence)
 	}
@@ -158,6 +170,9 @@ func (e *Explanation) summarise(said Said, j *judged) string {
 		return fmt.Sprintf("%s fails in just this way on %s: %s.", name, on, j.failure.Detail)
 	case j.conclusion == Confirmed:
 		for _, r := range e.Causes {
+			if r.Status == Established && r.Cause == platformMissing {
+				return fmt.Sprintf("%s: %s.", name, r.Why)
+			}
 			if r.Status == Established && r.Cause != otherImage {
 				return fmt.Sprintf("%s: %s (%s).", name, r.Title, r.Why)
 			}

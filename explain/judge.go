@@ -84,6 +84,9 @@ func (e *Explanation) withImage() {
 		}
 	}
 	e.Conclusion, e.Causes = best.conclusion, best.causes
+	if e.Conclusion == Confirmed { // what is proven needs no other cause
+		e.Causes = slices.DeleteFunc(e.Causes, func(r Ruling) bool { return r.Status == Possible })
+	}
 	e.elsewhere(best)
 	e.conflicts(said, best)
 	e.Summary = e.summarise(said, best)
@@ -189,7 +192,7 @@ func agrees(said Said, f *launch.Failure) bool {
 	t := said.Text
 	switch {
 	case t.Errno != "" && f.Errno != "":
-		return t.Errno == f.Errno && (t.Stage == f.Stage || f.Stage == launch.StageCreate || t.Stage == launch.StageCreate) || slices.Contains(t.Causes, f.Cause) && t.Errno == f.Errno
+		return t.Errno == f.Errno
 	case t.Weight == Vague && t.ExitCode != 0 && f.ExitCode != 0:
 		return t.ExitCode == f.ExitCode
 	case t.Weight == Vague && t.ExitCode == 0:

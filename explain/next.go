@@ -1,7 +1,6 @@
 package explain
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -57,11 +56,13 @@ func (e *Explanation) nextWith(said Said, j *judged) {
 		}
 		e.moreSaid(said)
 		for _, r := range e.Causes {
-			if fix := causeOf(r.Cause).Fix; r.Status == Possible && len(e.Next) < 3 && fix != "" {
-				e.next("if "+r.Title+": "+fix, "")
+			if c := causeOf(r.Cause); r.Status == Possible && c.Kind == Beyond {
+				e.next("if "+c.Title+": "+c.Fix, "")
 			}
 		}
-		e.whichImage()
+		if j.subject.Assumed {
+			e.whichImage()
+		}
 	case Unknown:
 		if j.subject.Err != nil {
 			e.next("see whether the image can be read", "berth inspect "+quote(name))
@@ -87,9 +88,9 @@ func (e *Explanation) nextWithout(said Said) {
 			e.next("hold it against where it is deployed", "berth check "+name+" --for TARGET")
 		}
 	} else {
+		e.moreSaid(said)
 		e.next("let berth rule the causes in and out from the image's bytes", command)
 	}
-	e.moreSaid(said)
 }
 
 // where is the --for that the log gives away, with a blank before it, or empty.
@@ -106,19 +107,35 @@ func (e *Explanation) where() string {
 	return ""
 }
 
+// place is the service whose tools know what ran: that of the log, or else the one that
+// was asked about.
+func (e *Explanation) place() string {
+	name := e.Reading.Target
+	if len(e.Subjects) > 0 && e.Subjects[0].Need.Target != nil && name == "" {
+		name = e.Subjects[0].Need.Target.Name
+	}
+	switch {
+	case strings.HasPrefix(name, "eks"):
+		return "kubernetes"
+	case name == "fargate", strings.HasPrefix(name, "ecs-"):
+		return "ecs"
+	}
+	return name
+}
+
 // moreSaid is where a vague text's reason is to be found.
 func (e *Explanation) moreSaid(said Said) {
 	if said.Text.Weight != Vague {
 		return
 	}
-	switch e.Reading.Target {
-	case "kubernetes", "eks":
+	switch e.place() {
+	case "kubernetes":
 		e.next("read what the container wrote before it ended, and the events", "kubectl logs POD --previous; kubectl describe pod POD")
 	case "lambda":
 		e.next("read the function's log", "aws logs tail /aws/lambda/FUNCTION --since 1h")
 	case "cloudrun":
 		e.next("read the revision's log", "gcloud run services logs read SERVICE --limit 50")
-	case "fargate":
+	case "ecs":
 		e.next("read why the task stopped", "aws ecs describe-tasks --cluster CLUSTER --tasks TASK --query 'tasks[].[stoppedReason,containers[].[name,exitCode,reason]]'")
 	default:
 		e.next("read what the container wrote before it ended", "docker logs CONTAINER")
@@ -127,11 +144,11 @@ func (e *Explanation) moreSaid(said Said) {
 
 // whichImage is how to find out what really ran, and where.
 func (e *Explanation) whichImage() {
-	switch e.Reading.Target {
-	case "kubernetes", "eks":
+	switch e.place() {
+	case "kubernetes":
 		e.next("see which digest ran", "kubectl get pod POD -o jsonpath='{.status.containerStatuses[*].imageID}'")
 		e.next("see the architectures of the nodes", "kubectl get nodes -L kubernetes.io/arch")
-	case "fargate":
+	case "ecs":
 		e.next("see which digest ran", "aws ecs describe-tasks --cluster CLUSTER --tasks TASK --query 'tasks[].containers[].[image,imageDigest]'")
 		e.next("see which platform was asked for", "aws ecs describe-task-definition --task-definition FAMILY --query taskDefinition.runtimePlatform")
 	case "lambda":
@@ -146,14 +163,14 @@ func (e *Explanation) whichImage() {
 
 func (e *Explanation) nextUnrecognised() {
 	e.next("give berth whole lines, with the message of the runtime in them", "docker logs CONTAINER 2>&1 | berth explain")
+	if len(e.Subjects) > 0 {
+		return
+	}
 	name := "IMAGE"
 	if e.Reading.Reference != "" {
 		name = quote(e.Reading.Reference)
 	}
-	if len(e.Subjects) > 0 {
-		name = quote(e.Subjects[0].Name)
-	}
-	e.next("or let it say what happens when the image starts", fmt.Sprintf("berth prove %s", name))
+	e.next("or let it say what happens when the image starts", "berth prove "+name)
 }
 
 // quote makes a word of a shell's command line.

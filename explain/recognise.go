@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
 
@@ -63,16 +64,13 @@ type span struct{ from, to int }
 // [Texts], and what they have matched is not matched again. Where over is not
 // negative, only a match that extends over that position counts.
 func (r *reader) line(l line, over int) {
-	lower := strings.ToLower(l.text)
+	lower := lowerASCII(l.text)
 	var taken []span
 	for t := range r.texts {
 		text := &r.texts[t]
 		for f := range text.Forms {
 			form := &text.Forms[f]
-			if !strings.Contains(lower, form.Key) {
-				continue
-			}
-			m := form.Pattern.FindStringSubmatchIndex(l.text)
+			m := find(form, l.text, lower)
 			if m == nil || over >= 0 && (m[0] >= over || m[1] <= over) {
 				continue
 			}
@@ -84,6 +82,54 @@ func (r *reader) line(l line, over int) {
 			r.add(said(text, form, l, m))
 		}
 	}
+}
+
+// near is how far from its key a match may extend: no text is longer, and patterns with
+// counted repetitions are slow over long lines.
+const near = 2 << 10
+
+// find is the first match of a form in a line, near one of its keys; nil where there is
+// none.
+func find(form *Form, text, lower string) []int {
+	for from := 0; ; {
+		i := strings.Index(lower[from:], form.Key)
+		if i < 0 {
+			return nil
+		}
+		at := from + i
+		start, end := boundary(text, at-near), boundary(text, at+len(form.Key)+near)
+		if m := form.Pattern.FindStringSubmatchIndex(text[start:end]); m != nil {
+			for j := range m {
+				if m[j] >= 0 {
+					m[j] += start
+				}
+			}
+			return m
+		}
+		from = max(at+len(form.Key), min(at+near/2, len(text)))
+	}
+}
+
+// boundary is the nearest place at or before i that is not within a character.
+func boundary(text string, i int) int {
+	if i >= len(text) {
+		return len(text)
+	}
+	for i > 0 && !utf8.RuneStart(text[i]) {
+		i--
+	}
+	return max(i, 0)
+}
+
+// lowerASCII is text in lower case, with every byte in its place.
+func lowerASCII(text string) string {
+	lower := []byte(text)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	return string(lower)
 }
 
 // wrapped looks for texts that were broken in two, as terminals and consoles do, with
@@ -134,6 +180,9 @@ func said(text *Text, form *Form, l line, m []int) Said {
 	if named["arch"] != "" {
 		s.Wanted = parsePlatform(strings.TrimSuffix(named["os"]+"/"+named["arch"]+"/"+named["variant"], "/"))
 	}
+	if s.Wanted.Architecture == "amd64" {
+		s.Wanted.Variant = "" // v3 is what a host can, not what it needs
+	}
 	return s
 }
 
@@ -169,7 +218,7 @@ func around(text string, from, to int) string {
 
 // context collects what a line says of the image and the deploy target.
 func (r *reader) context(l line) {
-	lower := strings.ToLower(l.text)
+	lower := lowerASCII(l.text)
 	if r.reading.Reference == "" {
 		r.reading.Reference = referenceIn(l.text, lower)
 	}

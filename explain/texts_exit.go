@@ -105,7 +105,7 @@ func summaryTexts() []Text {
 		{
 			ID: "container-exits", Stage: launch.StageRun, Weight: Vague,
 			Meaning: "The container ends again and again, or ended and was essential. Its own log, or that of the run before, says why.",
-			Causes:  anything,
+			Causes:  append([]string{programFault}, slices.DeleteFunc(slices.Clone(anything), func(w string) bool { return w == programFault })...),
 			Forms: []Form{
 				form("Kubernetes", "back", `\bCrashLoopBackOff\b|[Bb]ack-off restarting failed container`, "web-7d4b9c-x2x   0/1   CrashLoopBackOff   5 (28s ago)   3m", "kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle"),
 				form("Amazon ECS", "essential container", `Essential container in task exited`, `"stoppedReason": "Essential container in task exited",`, "docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html"),

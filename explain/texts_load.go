@@ -70,7 +70,7 @@ func loadTexts() []Text {
 			},
 		},
 		{
-			ID: "emulator-finds-no-loader", Stage: launch.StageExec, Errno: "ENOENT", ExitCode: 255,
+			ID: "emulator-finds-no-loader", Stage: launch.StageExec, ExitCode: 255,
 			Meaning: "A program of another architecture than the host was started under emulation, and the emulator did not find the program's loader in the image.",
 			Causes:  []string{launch.CauseWrongMachine, launch.CauseMissingLoader, emulator},
 			Forms: []Form{

@@ -16,7 +16,10 @@ const shownCauses = 5
 func (f *textFormat) Explanation(e *explain.Explanation) error {
 	p := f.page()
 	for i, s := range e.Reading.Said {
-		p.said(s, i == 0)
+		// An exit code says nothing beside a text that names the failure.
+		if i == 0 || s.Text.Weight < explain.Vague || e.Reading.Said[0].Text.Weight == explain.Vague {
+			p.said(s, i == 0)
+		}
 	}
 	if e.Reading.Cut {
 		p.line("%s", p.dim(fmt.Sprintf("the text is longer than %s: only its end was read", size(explain.MaxText))))
@@ -25,7 +28,7 @@ func (f *textFormat) Explanation(e *explain.Explanation) error {
 		p.line("")
 	}
 	p.line("%s %s", p.mark(e.Conclusion), p.bold(printable(e.Summary)))
-	p.rulings(e.Causes)
+	p.rulings(e)
 	for _, conflict := range e.Conflicts {
 		p.line("")
 		p.line("  %s %s", p.unsure("!"), printable(conflict))
@@ -76,28 +79,33 @@ func (p *page) mark(c explain.Conclusion) string {
 
 // rulings writes the causes: those that are established in full, the likeliest of
 // those that are possible, and why the others are not.
-func (p *page) rulings(causes []explain.Ruling) {
+func (p *page) rulings(e *explain.Explanation) {
 	possible, left := 0, []string(nil)
 	var whys []string
 	out := map[string][]string{}
-	for _, r := range causes {
+	for _, r := range e.Causes {
 		switch {
 		case r.Status == explain.Established:
 			p.line("")
 			p.line("  %s %s", p.bad(r.Cause), p.dim(evidence(r)))
-			p.line("      %s", printable(r.Why))
+			if !strings.Contains(e.Summary, r.Why) {
+				p.line("      %s", printable(r.Why))
+			}
 			p.blame(r.Failure)
 		case r.Status == explain.Possible && possible < shownCauses:
 			if possible++; possible == 1 {
 				p.line("")
 				p.line("  %s", p.dim("possible, the likeliest first"))
 			}
-			p.line("  %s %s", p.unsure(r.Cause), printable(r.Title))
+			p.line("  %s: %s", p.unsure(r.Cause), printable(r.Title))
 			p.line("      %s", p.dim(printable(r.Why)))
 		case r.Status == explain.Possible:
 			left = append(left, r.Cause)
 		default:
 			why := printable(r.Why) + " " + evidence(r)
+			if strings.Contains(e.Summary, r.Why) {
+				why = ""
+			}
 			if !slices.Contains(whys, why) {
 				whys = append(whys, why)
 			}
@@ -113,7 +121,9 @@ func (p *page) rulings(causes []explain.Ruling) {
 	}
 	for _, why := range whys {
 		p.line("  %s", strings.Join(out[why], ", "))
-		p.line("      %s", p.dim(why))
+		if why != "" {
+			p.line("      %s", p.dim(why))
+		}
 	}
 }
 
