@@ -6,11 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"berth/platform"
@@ -46,70 +45,178 @@ var (
 // It fails when the root cannot be read. A child that cannot be read is a
 // [Manifest] with Err set, so that one hole does not hide the rest.
 func Open(ctx context.Context, src store.Source, reference string) (*Image, error) {
+	o, err := Begin(ctx, src, reference)
+	if err != nil {
+		return nil, err
+	}
+	im, err := o.Manifests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	whole := *im
+	whole.Manifests = o.Configs(ctx, im.Manifests)
+	if !whole.IsIndex && whole.Manifests[0].Err != nil {
+		return nil, whole.Manifests[0].Err
+	}
+	return &whole, ctx.Err()
+}
+
+// Opening is an image that is opened step by step, by whoever has something better to
+// do than to wait for all of it: [Begin], [Opening.Manifests], [Opening.Configs].
+//
+// It is a store.BlobReader: configs come from memory where they were read already,
+// and other blobs from the source. It is safe for concurrent use.
+type Opening struct {
+	// Root is what the reference names.
+	Root store.Manifest
+
+	src       store.Source
+	reference string
+	doc       *document
+
+	mu      sync.Mutex
+	once    map[digest.Digest]*read
+	configs map[digest.Digest]store.Descriptor // of the manifests that were read
+}
+
+// Begin reads what reference names in src, and nothing below it.
+func Begin(ctx context.Context, src store.Source, reference string) (*Opening, error) {
 	root, err := src.Manifest(ctx, reference)
 	if err != nil {
 		return nil, err
 	}
-	o := opener{src: src, seen: map[digest.Digest]bool{root.Descriptor.Digest: true}, once: map[digest.Digest]*read{}}
-	o.group.SetLimit(inFlight)
-	im := &Image{Root: *root}
 	doc, err := decode(root.Raw, root.Descriptor.MediaType)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", reference, err)
 	}
-	if !doc.isIndex {
-		m := &Manifest{Descriptor: root.Descriptor}
-		if err := o.fill(ctx, m, root.Raw, doc); err != nil {
+	return &Opening{
+		Root: *root, src: src, reference: reference, doc: doc,
+		once: map[digest.Digest]*read{}, configs: map[digest.Digest]store.Descriptor{},
+	}, nil
+}
+
+// Entries are the manifests that the root names, with what it says about them; nothing
+// is read. Those of nested indexes are not among them, and a lone manifest has none.
+func (o *Opening) Entries() []*Manifest {
+	var entries []*Manifest
+	for _, raw := range o.doc.Manifests {
+		var d store.Descriptor
+		if err := json.Unmarshal(raw, &d); err == nil && !IsIndexType(d.MediaType) {
+			entries = append(entries, newManifest(d, raw))
+		}
+	}
+	return entries
+}
+
+// Manifests reads all manifests below the root at once. What only configs tell is
+// not known yet: Configured, Config and RawConfig are zero. It fails, and does not,
+// as [Open].
+func (o *Opening) Manifests(ctx context.Context) (*Image, error) {
+	im := &Image{Root: o.Root}
+	if !o.doc.isIndex {
+		m := &Manifest{Descriptor: o.Root.Descriptor}
+		if err := o.fill(m, o.Root.Raw, o.doc); err != nil {
 			return nil, err
 		}
 		im.Manifests = []*Manifest{m}
 		return im, nil
 	}
-	im.IsIndex, im.annotations = true, doc.Annotations
-	if err := o.index(ctx, im, doc, 1); err != nil {
-		return nil, fmt.Errorf("%s: %w", reference, err)
+	im.IsIndex, im.annotations = true, o.doc.Annotations
+	if err := o.index(ctx, im, o.doc, map[digest.Digest]bool{o.Root.Descriptor.Digest: true}, 1); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.reference, err)
 	}
-	for _, m := range im.Manifests {
-		o.group.Go(func() error {
-			o.child(ctx, m)
-			return nil
-		})
-	}
-	_ = o.group.Wait() // failures are in each Manifest's Err
+	all(im.Manifests, func(m *Manifest) { o.child(ctx, m) })
 	return im, ctx.Err()
 }
 
-// opener is the state of one Open.
-type opener struct {
-	src   store.Source
-	group errgroup.Group
-	seen  map[digest.Digest]bool // indexes on the way here
-
-	mu   sync.Mutex
-	once map[digest.Digest]*read
+// Configs returns manifests with their configs read, all at once: copies, in the
+// order given. What could not be read is in their Err.
+func (o *Opening) Configs(ctx context.Context, manifests []*Manifest) []*Manifest {
+	whole := make([]*Manifest, len(manifests))
+	for i, m := range manifests {
+		one := *m
+		whole[i] = &one
+	}
+	all(whole, func(m *Manifest) {
+		if m.Err != nil || m.Kind != KindImage {
+			return
+		}
+		if err := o.config(ctx, m); err != nil {
+			m.Err = err
+			if o.doc.isIndex {
+				m.Err = fmt.Errorf("%s: %w", m.Descriptor.Digest, err)
+			}
+		}
+	})
+	return whole
 }
 
-// read is a manifest or config that several entries share: it is fetched once.
+// Blob implements store.BlobReader.
+func (o *Opening) Blob(ctx context.Context, desc store.Descriptor, offset int64) (io.ReadCloser, error) {
+	o.mu.Lock()
+	config, ok := o.configs[desc.Digest]
+	o.mu.Unlock()
+	if !ok || config.Size != desc.Size || offset < 0 || offset > desc.Size {
+		return o.src.Blob(ctx, desc, offset)
+	}
+	raw, err := o.readConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(raw[offset:])), nil
+}
+
+// all calls do for every manifest, many at once.
+func all(manifests []*Manifest, do func(*Manifest)) {
+	var group errgroup.Group
+	group.SetLimit(inFlight)
+	for _, m := range manifests {
+		group.Go(func() error {
+			do(m)
+			return nil
+		})
+	}
+	_ = group.Wait() // failures are in each Manifest's Err
+}
+
+// read is a manifest or config that several ask for: it is fetched once.
 type read struct {
-	sync.Once
-	raw []byte
-	err error
+	// turn is held by whoever uses the fields below. It is a channel so that waiting
+	// for it ends with the context.
+	turn chan struct{}
+	raw  []byte
+	err  error
 }
 
-func (o *opener) read(d digest.Digest, fetch func() ([]byte, error)) ([]byte, error) {
+func (o *Opening) read(ctx context.Context, d digest.Digest, fetch func() ([]byte, error)) ([]byte, error) {
 	o.mu.Lock()
 	r := o.once[d]
 	if r == nil {
-		r = new(read)
+		r = &read{turn: make(chan struct{}, 1)}
 		o.once[d] = r
 	}
 	o.mu.Unlock()
-	r.Do(func() { r.raw, r.err = fetch() })
-	return r.raw, r.err
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-r.turn }()
+	if r.raw != nil || r.err != nil {
+		return r.raw, r.err
+	}
+	raw, err := fetch()
+	if err != nil && ctx.Err() != nil {
+		// This caller gave up. That says nothing to the others.
+		return nil, err
+	}
+	r.raw, r.err = raw, err
+	return raw, err
 }
 
-// index appends the entries of an index to im, nested ones in their place.
-func (o *opener) index(ctx context.Context, im *Image, doc *document, depth int) error {
+// index appends the entries of an index to im, nested ones in their place. seen are
+// the indexes on the way here.
+func (o *Opening) index(ctx context.Context, im *Image, doc *document, seen map[digest.Digest]bool, depth int) error {
 	for _, raw := range doc.Manifests {
 		var d store.Descriptor
 		if err := json.Unmarshal(raw, &d); err != nil {
@@ -131,10 +238,10 @@ func (o *opener) index(ctx context.Context, im *Image, doc *document, depth int)
 		if depth == maxDepth {
 			return fmt.Errorf("%w index: nested more than %d deep", ErrMalformed, maxDepth)
 		}
-		if o.seen[d.Digest] {
+		if seen[d.Digest] {
 			return fmt.Errorf("%w index: %s occurs in it twice", ErrMalformed, d.Digest)
 		}
-		o.seen[d.Digest] = true
+		seen[d.Digest] = true
 		nested, err := o.manifest(ctx, d)
 		if err != nil {
 			return err
@@ -146,7 +253,7 @@ func (o *opener) index(ctx context.Context, im *Image, doc *document, depth int)
 		if !nestedDoc.isIndex {
 			return fmt.Errorf("%w index: entry %s says it is an index and is a manifest", ErrMalformed, d.Digest)
 		}
-		if err := o.index(ctx, im, nestedDoc, depth+1); err != nil {
+		if err := o.index(ctx, im, nestedDoc, seen, depth+1); err != nil {
 			return err
 		}
 		im.Nested = append(im.Nested, *nested)
@@ -168,7 +275,7 @@ func newManifest(d store.Descriptor, entry []byte) *Manifest {
 }
 
 // manifest fetches a manifest or index by digest and holds it against its descriptor.
-func (o *opener) manifest(ctx context.Context, d store.Descriptor) (*store.Manifest, error) {
+func (o *Opening) manifest(ctx context.Context, d store.Descriptor) (*store.Manifest, error) {
 	found, err := o.src.Manifest(ctx, d.Digest.String())
 	if err != nil {
 		return nil, err
@@ -176,8 +283,8 @@ func (o *opener) manifest(ctx context.Context, d store.Descriptor) (*store.Manif
 	return found, store.Verify(d, found.Raw)
 }
 
-func (o *opener) child(ctx context.Context, m *Manifest) {
-	raw, err := o.read(m.Descriptor.Digest, func() ([]byte, error) {
+func (o *Opening) child(ctx context.Context, m *Manifest) {
+	raw, err := o.read(ctx, m.Descriptor.Digest, func() ([]byte, error) {
 		found, err := o.manifest(ctx, m.Descriptor)
 		if err != nil {
 			return nil, err
@@ -193,15 +300,15 @@ func (o *opener) child(ctx context.Context, m *Manifest) {
 		err = fmt.Errorf("%w index: the entry says it is a manifest and it is an index", ErrMalformed)
 	}
 	if err == nil {
-		err = o.fill(ctx, m, raw, doc)
+		err = o.fill(m, raw, doc)
 	}
 	if err != nil {
 		m.Err = fmt.Errorf("%s: %w", m.Descriptor.Digest, err)
 	}
 }
 
-// fill sets what the manifest and its config say.
-func (o *opener) fill(ctx context.Context, m *Manifest, raw []byte, doc *document) error {
+// fill sets what the manifest says.
+func (o *Opening) fill(m *Manifest, raw []byte, doc *document) error {
 	m.Raw, m.Layers = raw, doc.Layers
 	if doc.Config == nil {
 		return fmt.Errorf("%w manifest: no config", ErrMalformed)
@@ -215,14 +322,20 @@ func (o *opener) fill(ctx context.Context, m *Manifest, raw []byte, doc *documen
 		return nil
 	}
 	m.Kind = KindImage
-	config, err := o.read(doc.Config.Digest, func() ([]byte, error) {
-		return store.ReadBlob(ctx, o.src, *doc.Config, store.MaxManifestSize)
-	})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.configs[doc.Config.Digest] = *doc.Config
+	return nil
+}
+
+// config sets what the config says.
+func (o *Opening) config(ctx context.Context, m *Manifest) error {
+	config, err := o.readConfig(ctx, m.ConfigDescriptor)
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	if err := json.Unmarshal(config, &m.Config); err != nil {
-		return fmt.Errorf("%w config %s: %w", ErrMalformed, doc.Config.Digest, err)
+		return fmt.Errorf("%w config %s: %w", ErrMalformed, m.ConfigDescriptor.Digest, err)
 	}
 	m.RawConfig = config
 	p := platform.Normalize(m.Config.Platform)
@@ -230,72 +343,8 @@ func (o *opener) fill(ctx context.Context, m *Manifest, raw []byte, doc *documen
 	return nil
 }
 
-func isConfigType(mediaType string) bool {
-	return mediaType == v1.MediaTypeImageConfig || mediaType == mediaTypeDockerConfig
-}
-
-// document is a manifest or an index, before it is known which.
-type document struct {
-	SchemaVersion int                `json:"schemaVersion"`
-	MediaType     string             `json:"mediaType"`
-	Config        *store.Descriptor  `json:"config"`
-	Layers        []store.Descriptor `json:"layers"`
-	Manifests     []json.RawMessage  `json:"manifests"`
-	Annotations   map[string]string  `json:"annotations"`
-
-	isIndex bool
-}
-
-// decode reads raw, which the store or an index entry says is of mediaType.
-func decode(raw []byte, mediaType string) (*document, error) {
-	var doc document
-	var has struct{ Manifests, Layers, FsLayers json.RawMessage }
-	if err := json.Unmarshal(raw, &has); err != nil {
-		return nil, fmt.Errorf("%w manifest: %w", ErrMalformed, err)
-	}
-	if has.FsLayers != nil || strings.HasPrefix(mediaType, "application/vnd.docker.distribution.manifest.v1+") {
-		return nil, fmt.Errorf("%w: it has no config and names no platform; push the image again with a current tool", ErrSchema1)
-	}
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("%w manifest: %w", ErrMalformed, err)
-	}
-	// One document that can be read as two kinds is an attack: CVE-2021-41190.
-	if has.Manifests != nil && (has.Layers != nil || doc.Config != nil) {
-		return nil, fmt.Errorf("%w manifest: it has both manifests and layers, and could be read as two different images", ErrMalformed)
-	}
-	if doc.MediaType != "" && mediaType != "" && doc.MediaType != mediaType {
-		return nil, fmt.Errorf("%w manifest: it says it is %q and is served as %q", ErrMalformed, doc.MediaType, mediaType)
-	}
-	if mediaType == "" {
-		mediaType = doc.MediaType
-	}
-	switch {
-	case IsIndexType(mediaType):
-		doc.isIndex = true
-	case mediaType == v1.MediaTypeImageManifest || mediaType == mediaTypeDockerManifest:
-	default:
-		return nil, fmt.Errorf("%w manifest: media type %q is neither an OCI nor a Docker image", ErrMalformed, mediaType)
-	}
-	if doc.SchemaVersion != 2 {
-		return nil, fmt.Errorf("%w manifest: schemaVersion is %d, not 2", ErrMalformed, doc.SchemaVersion)
-	}
-	if doc.isIndex && bytes.Equal(bytes.TrimSpace(has.Manifests), []byte("null")) || doc.isIndex && has.Manifests == nil {
-		return nil, fmt.Errorf("%w index: it has no list of manifests", ErrMalformed)
-	}
-	if len(doc.Layers) > maxLayers {
-		return nil, fmt.Errorf("manifest with %d layers: %w: at most %d are read", len(doc.Layers), store.ErrTooLarge, maxLayers)
-	}
-	descriptors := doc.Layers
-	if doc.Config != nil {
-		descriptors = append([]store.Descriptor{*doc.Config}, doc.Layers...)
-	}
-	for _, d := range descriptors {
-		if err := store.ValidDigest(d.Digest); err != nil {
-			return nil, fmt.Errorf("%w manifest: %w", ErrMalformed, err)
-		}
-		if d.Size < 0 {
-			return nil, fmt.Errorf("%w manifest: %s has a size of %d", ErrMalformed, d.Digest, d.Size)
-		}
-	}
-	return &doc, nil
+func (o *Opening) readConfig(ctx context.Context, d store.Descriptor) ([]byte, error) {
+	return o.read(ctx, d.Digest, func() ([]byte, error) {
+		return store.ReadBlob(ctx, o.src, d, store.MaxManifestSize)
+	})
 }

@@ -61,12 +61,15 @@ func tally(blobs int, bytes int64) string {
 
 // contents says what a selection is.
 func contents(s *image.Selection) string {
-	what := "a single manifest of "
+	what := "a single manifest"
 	if image.IsIndexType(s.Root.Descriptor.MediaType) {
-		what = "an index of "
+		what = "an index"
 	}
 	names, others := kinds(s.Manifests)
-	return what + strings.Join(append(names, others...), ", ")
+	if len(names)+len(others) == 0 {
+		return what
+	}
+	return what + " of " + strings.Join(append(names, others...), ", ")
 }
 
 func leftOut(s *image.Selection) string {

@@ -110,7 +110,8 @@ type Pusher interface {
 	// only when the destination has verified or acknowledged the digest.
 	PushBlob(ctx context.Context, content Content) (Outcome, error)
 	// PushManifest stores raw by its digest and, when tag is not empty, under that
-	// tag too. The destination must already have everything it refers to.
+	// tag too. The destination must already have everything it refers to. It returns
+	// nil only when the destination has acknowledged that the tag names raw now.
 	PushManifest(ctx context.Context, desc Descriptor, raw []byte, tag string) error
 }
 

@@ -183,23 +183,6 @@ func TestRunImmutableTag(t *testing.T) {
 	}
 }
 
-func TestRunVerifies(t *testing.T) {
-	src, dst := newEnd(fixture()), newEnd(imagetest.New())
-	plan := planAll(t, src)
-	older := addImage(dst.Memory, "linux/amd64", "older")
-	var resolves atomic.Int32
-	dst.before = func(_ context.Context, o op) error {
-		if o.kind == "resolve" && resolves.Add(1) == 2 { // someone else is faster
-			dst.AddIndex("v1", "", older)
-		}
-		return nil
-	}
-	_, err := plan.Run(context.Background(), src, dst, transfer.Options{Tag: "v1"})
-	if err == nil || !strings.Contains(err.Error(), dst.Tags()["v1"].String()) || !strings.Contains(err.Error(), plan.Root.Digest.String()) {
-		t.Errorf("err = %v, want both digests", err)
-	}
-}
-
 func TestRunInterrupted(t *testing.T) {
 	signal := errors.New("interrupt signal received")
 	for _, c := range []struct{ kind, says string }{{"resolve", "before v1"}, {"blob", "before v1"}, {"push", "while v1"}} {

@@ -8,9 +8,10 @@ import (
 // task is one step of a run.
 type task struct {
 	do func(ctx context.Context) error
-	// unlimited tasks run outside of the limit. A gate that reads what blobs bring
-	// along would otherwise wait for itself.
-	unlimited bool
+	// weight is what the task takes of the limit while it runs. With none it runs
+	// outside of it: a gate that reads what blobs bring along would otherwise wait for
+	// itself.
+	weight int
 
 	waits int     // how many tasks must be done before this one
 	feeds []*task // the tasks that wait for this one
@@ -24,8 +25,8 @@ func (t *task) after(others ...*task) {
 	t.waits += len(others)
 }
 
-// execute runs tasks, at most jobs at a time, each when those that it waits for
-// are done. What was waiting goes before what was not: a manifest is one small
+// execute runs tasks, those that run side by side weighing at most jobs, each when
+// those that it waits for are done. One that weighs more on its own runs alone. What was waiting goes before what was not: a manifest is one small
 // request, and others may wait for it in turn.
 //
 // It returns when nothing runs any more: the first failure, after which no task
@@ -39,15 +40,17 @@ func execute(ctx context.Context, tasks []*task, jobs int) error {
 	}
 	ends := make(chan end)
 	running := 0
+	free := jobs
 	start := func(t *task) {
 		running++
+		free -= min(t.weight, jobs)
 		go func() { ends <- end{t, t.do(ctx)} }()
 	}
 	var ready []*task
 	for _, t := range tasks {
 		switch {
 		case t.waits > 0:
-		case t.unlimited:
+		case t.weight == 0:
 			start(t)
 		default:
 			ready = append(ready, t)
@@ -55,8 +58,7 @@ func execute(ctx context.Context, tasks []*task, jobs int) error {
 	}
 	var first error
 	for {
-		for ; jobs > 0 && len(ready) > 0 && ctx.Err() == nil; ready = ready[1:] {
-			jobs--
+		for ; len(ready) > 0 && min(ready[0].weight, jobs) <= free && ctx.Err() == nil; ready = ready[1:] {
 			start(ready[0])
 		}
 		if running == 0 {
@@ -64,9 +66,7 @@ func execute(ctx context.Context, tasks []*task, jobs int) error {
 		}
 		e := <-ends
 		running--
-		if !e.task.unlimited {
-			jobs++
-		}
+		free += min(e.task.weight, jobs)
 		if e.err != nil {
 			if first == nil {
 				first = e.err

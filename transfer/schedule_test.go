@@ -58,6 +58,31 @@ func TestRunKeepsToJobs(t *testing.T) {
 	}
 }
 
+func TestRunCountsLargeBlobsAsTwo(t *testing.T) {
+	for jobs, want := range map[int]int{1: 1, 2: 1, 4: 2, 5: 3} { // the third of 5 is small
+		synctest.Test(t, func(t *testing.T) {
+			m := imagetest.New()
+			m.AddIndex("v1", "", addImage(m, "linux/amd64", incompressible(1<<20), incompressible(1<<20+1), "small"))
+			src, dst := newEnd(m), newEnd(imagetest.New())
+			plan := planAll(t, src)
+			release := held(dst, func(o op) bool { return o.kind == "blob" })
+			done := make(chan error)
+			go func() {
+				_, err := plan.Run(context.Background(), src, dst, transfer.Options{Tag: "v1", Jobs: jobs})
+				done <- err
+			}()
+			synctest.Wait()
+			if got := len(dst.did("blob")); got != want {
+				t.Errorf("%d jobs: %d blobs in flight, want %d", jobs, got, want)
+			}
+			close(release)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestRunPushesAManifestAsSoonAsItsBlobsAreThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src, dst := newEnd(fixture()), newEnd(imagetest.New())

@@ -10,11 +10,9 @@ import (
 
 	"berth/check"
 	"berth/image"
-	"berth/platform"
 	"berth/report"
 	"berth/store"
 	"berth/store/registry"
-	"berth/target"
 	"berth/transfer"
 )
 
@@ -85,52 +83,141 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	if err != nil {
 		return err
 	}
-	var dst store.Destination
-	var current func(context.Context) (store.Descriptor, error)
-	if !flags.dryRun {
-		if dst, err = a.destination(ctx, dstRef); err != nil {
-			return err
-		}
-		current = ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return a.current(ctx, srcRef, dstRef, dst) })
+	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef, dstRef: dstRef, src: src}
+	var copied *report.Copied
+	if flags.dryRun {
+		copied, err = c.plan(ctx)
+	} else {
+		copied, err = c.run(ctx)
 	}
-	im, err := image.Open(ctx, src, srcRef.Identifier())
 	if err != nil {
 		return err
 	}
-	selection, err := choice.selection(im, dstRef)
-	if err != nil {
-		return usageError{fmt.Errorf("%s: %w", from, err)}
-	}
-	plan, err := transfer.New(selection, transfer.PlanOptions{})
-	if err != nil {
-		return err
-	}
-	copied := &report.Copied{Source: from, Destination: dstRef.String(), Selection: selection, Plan: plan, DryRun: flags.dryRun}
-	if !flags.dryRun {
-		gate := &gate{mode: flags.prove, src: src, subjects: choice.subjects(srcRef, from, selection)}
-		progress := a.progress(plan)
-		copied.Result, err = plan.Run(ctx, src, dst, transfer.Options{
-			Tag: dstRef.Tag, Digest: dstRef.Digest, Jobs: flags.jobs, MountFrom: mountFrom(srcRef, dstRef),
-			Current: current, Gate: gate.ask, Progress: progress.event,
-		})
-		progress.end()
-		if err == nil && copied.Result.Unchanged {
-			// The run had no tag to write, and so did not ask.
-			if err = gate.ask(ctx); err != nil {
-				err = fmt.Errorf("%s is there already, and: %w", dstRef, err)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		copied.Starts = gate.starts()
-	}
+	copied.Source, copied.Destination, copied.DryRun = from, dstRef.String(), flags.dryRun
 	copied.Requests, copied.Seconds = a.requests(), time.Since(started).Seconds()
 	if a.quiet {
-		_, err := fmt.Fprintln(a.stdout, plan.Root.Digest)
+		_, err := fmt.Fprintln(a.stdout, copied.Plan.Root.Digest)
 		return err
 	}
 	return f.Copy(copied)
+}
+
+// copying is one copy.
+type copying struct {
+	app            *app
+	choice         *choice
+	flags          copyFlags
+	from           string
+	srcRef, dstRef store.Reference
+	src            store.Source
+}
+
+// plan says what would be copied.
+func (c *copying) plan(ctx context.Context) (*report.Copied, error) {
+	im, err := image.Open(ctx, c.src, c.srcRef.Identifier())
+	if err != nil {
+		return nil, err
+	}
+	return c.planOf(im)
+}
+
+func (c *copying) planOf(im *image.Image) (*report.Copied, error) {
+	selection, err := c.choice.selection(im, c.dstRef)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", c.from, err)}
+	}
+	plan, err := transfer.New(selection, transfer.PlanOptions{})
+	return &report.Copied{Selection: selection, Plan: plan}, err
+}
+
+// run copies. Whatever waits for a registry does so beside everything else that can be
+// known by then: what the destination has is asked while the source is opened, and
+// blobs are on their way while the configs are read.
+func (c *copying) run(ctx context.Context) (*report.Copied, error) {
+	dst, err := c.app.destination(ctx, c.dstRef)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.intend(); err != nil {
+		return nil, err
+	}
+	name := c.dstRef.Tag
+	if name == "" {
+		name = c.dstRef.Digest.String()
+	}
+	current := ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return dst.Resolve(ctx, name) })
+	opening, err := image.Begin(ctx, c.src, c.srcRef.Identifier())
+	if err != nil {
+		return nil, err
+	}
+	root := opening.Root.Descriptor.Digest
+	if c.choice.all() && (c.dstRef.Digest == "" || c.dstRef.Digest == root) {
+		// An answer that cannot be had is the run's to tell.
+		if held, err := current(ctx); err == nil && held.Digest == root {
+			return unchanged(opening), nil
+		}
+	}
+	im, err := c.choice.open(ctx, opening, c.dstRef)
+	if err != nil {
+		return nil, err
+	}
+	copied, err := c.planOf(im)
+	if err != nil {
+		return nil, err
+	}
+	gate := &gate{mode: c.flags.prove, src: opening, read: func(ctx context.Context) ([]*check.Subject, error) {
+		whole := *copied.Selection
+		whole.Manifests = opening.Configs(ctx, whole.Manifests)
+		for _, m := range whole.Manifests {
+			if m.Err != nil {
+				return nil, &transfer.CopyError{End: transfer.Source, Descriptor: m.Descriptor, Err: m.Err}
+			}
+		}
+		copied.Selection = &whole
+		return c.choice.subjects(c.srcRef, c.from, &whole), nil
+	}}
+	progress := c.app.progress(copied.Plan)
+	copied.Result, err = copied.Plan.Run(ctx, opening, dst, transfer.Options{
+		Tag: c.dstRef.Tag, Digest: c.dstRef.Digest, Jobs: c.flags.jobs, MountFrom: mountFrom(c.srcRef, c.dstRef),
+		Current: current, Gate: gate.ask, Progress: progress.event,
+	})
+	progress.end()
+	if err == nil && copied.Result.Unchanged {
+		// The run had no tag to write, and so did not ask.
+		if err = gate.ask(ctx); err != nil {
+			err = fmt.Errorf("%s is there already, and: %w", c.dstRef, err)
+		}
+	}
+	copied.Starts = gate.starts()
+	return copied, err
+}
+
+// intend tells the client what both ends will need on the destination's registry.
+func (c *copying) intend() error {
+	if c.dstRef.Transport != store.Docker {
+		return nil
+	}
+	client, err := c.app.registries()
+	if err != nil {
+		return err
+	}
+	scopes := []string{registry.PushScope(c.dstRef.Repository)}
+	if from := mountFrom(c.srcRef, c.dstRef); from != "" && from != c.dstRef.Repository {
+		scopes = append(scopes, registry.PullScope(from))
+	}
+	client.Intend(c.dstRef.Host, scopes...)
+	return nil
+}
+
+// unchanged is a copy of everything to where it is already. Nothing below the root was
+// read.
+func unchanged(opening *image.Opening) *report.Copied {
+	root := opening.Root
+	return &report.Copied{
+		Selection: &image.Selection{Root: root, Manifests: opening.Entries()},
+		Plan:      &transfer.Plan{Root: root.Descriptor},
+		Result:    &transfer.Result{Root: root.Descriptor, Unchanged: true},
+	}
 }
 
 // ends reads both references of a copy. A layout or an archive without a name gets the
@@ -172,7 +259,8 @@ func mountFrom(src, dst store.Reference) string {
 	return ""
 }
 
-// ask starts a question and returns a function that waits for its answer.
+// ask starts a question and returns a function that waits for its answer, as often as
+// it is called.
 func ask(ctx context.Context, question func(context.Context) (store.Descriptor, error)) func(context.Context) (store.Descriptor, error) {
 	type answer struct {
 		desc store.Descriptor
@@ -186,104 +274,10 @@ func ask(ctx context.Context, question func(context.Context) (store.Descriptor, 
 	return func(ctx context.Context) (store.Descriptor, error) {
 		select {
 		case a := <-done:
+			done <- a
 			return a.desc, a.err
 		case <-ctx.Done():
 			return store.Descriptor{}, ctx.Err()
 		}
 	}
-}
-
-// current is what the destination names now. It is asked while the source is being
-// opened, and obtains the token for writing on the way.
-func (a *app) current(ctx context.Context, src, dst store.Reference, to store.Destination) (store.Descriptor, error) {
-	if dst.Transport == store.Docker {
-		client, err := a.registries()
-		if err != nil {
-			return store.Descriptor{}, err
-		}
-		scopes := []string{registry.PushScope(dst.Repository)}
-		if from := mountFrom(src, dst); from != "" && from != dst.Repository {
-			scopes = append(scopes, registry.PullScope(from))
-		}
-		if err := client.Authorize(ctx, dst.Host, scopes...); err != nil {
-			return store.Descriptor{}, err
-		}
-	}
-	if dst.Tag != "" {
-		return to.Resolve(ctx, dst.Tag)
-	}
-	return to.Resolve(ctx, dst.Digest.String())
-}
-
-// choice is what is to be copied of an image.
-type choice struct {
-	needs []target.Need
-}
-
-func (a *app) choice(flags copyFlags) (*choice, error) {
-	switch flags.prove {
-	case "auto", "always", "never":
-	default:
-		return nil, usagef("--prove %q is not known: write auto, always or never", flags.prove)
-	}
-	if flags.jobs < 1 {
-		return nil, usagef("--jobs %d: at least 1 is needed", flags.jobs)
-	}
-	if len(flags.platforms) > 0 && len(flags.targets) > 0 {
-		return nil, usagef("--platform and --for both say what to copy: write one of them")
-	}
-	needs, err := a.needs(flags.targets)
-	if err != nil {
-		return nil, err
-	}
-	c := &choice{needs}
-	ps, err := platforms(flags.platforms)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range ps {
-		c.needs = append(c.needs, target.Need{Platform: p, Why: "asked for"})
-	}
-	return c, nil
-}
-
-func (c *choice) selection(im *image.Image, dst store.Reference) (*image.Selection, error) {
-	if len(c.needs) == 0 {
-		if im.IsIndex && !dst.TakesIndex() {
-			return onlyImage(im, dst)
-		}
-		return im.All(), nil
-	}
-	var wants []platform.Platform
-	opts := image.OnlyOptions{Plain: !dst.TakesIndex()}
-	for _, need := range c.needs {
-		wants = append(wants, need.Platform)
-		// What is not known to be accepted is left out: a plain manifest runs everywhere.
-		if t := need.Target; t != nil {
-			opts.Plain = opts.Plain || t.Accepts.Index != target.Yes
-			opts.NoAttestations = opts.NoAttestations || t.Accepts.Attestation == target.No
-		}
-	}
-	return im.Only(wants, opts)
-}
-
-// onlyImage selects the image of an index with one, for a destination that takes one.
-func onlyImage(im *image.Image, dst store.Reference) (*image.Selection, error) {
-	images := im.Images()
-	if len(images) != 1 {
-		return nil, fmt.Errorf("the index has %s, and a %s takes one platform: choose it with --platform", formats(im.Platforms()), dst.Transport)
-	}
-	return im.Only([]platform.Platform{images[0].Platform()}, image.OnlyOptions{Plain: true})
-}
-
-// subjects are what was asked for by platform or target, and what the tag therefore
-// depends on. A bit-for-bit copy asked for nothing.
-func (c *choice) subjects(ref store.Reference, name string, s *image.Selection) []*check.Subject {
-	var subjects []*check.Subject
-	for _, need := range c.needs {
-		subject := &check.Subject{Reference: ref, Name: name, Need: need, Image: s.Image()}
-		subject.Select()
-		subjects = append(subjects, subject)
-	}
-	return subjects
 }

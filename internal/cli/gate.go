@@ -12,14 +12,16 @@ import (
 // gate decides whether a copy may write its tag: not over what is known not to run
 // where it was asked for.
 type gate struct {
-	mode     string // of --prove
-	src      store.Source
+	mode string // of --prove
+	src  store.BlobReader
+	// read reads what was asked for to the end, and fails where that cannot be.
+	read     func(context.Context) ([]*check.Subject, error)
 	subjects []*check.Subject
 }
 
-func (g *gate) ask(ctx context.Context) error {
-	if g.mode == "never" {
-		return nil
+func (g *gate) ask(ctx context.Context) (err error) {
+	if g.subjects, err = g.read(ctx); err != nil || g.mode == "never" {
+		return err
 	}
 	check.ProveSubjects(ctx, g.src, g.subjects)
 	if err := ctx.Err(); err != nil {

@@ -56,16 +56,23 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (*store.Man
 	}
 	var manifest *store.Manifest
 	err = r.read(ctx, func(e *endpoint, try attempts) error {
-		c := r.call(e, "fetching manifest", locator(reference), http.MethodGet, "/manifests/"+reference, PullScope(r.name))
-		c.header = http.Header{"Accept": accept}
-		return try(ctx, func(ctx context.Context) error {
-			response, err := e.do(ctx, c, http.StatusOK)
-			if err != nil {
-				return err
-			}
-			manifest, err = e.readManifest(c, response, want)
+		manifest, err = r.manifest(ctx, e, try, reference, want)
+		return err
+	})
+	return manifest, err
+}
+
+// manifest fetches a manifest from one endpoint.
+func (r *Repository) manifest(ctx context.Context, e *endpoint, try attempts, reference string, want digest.Digest) (manifest *store.Manifest, err error) {
+	c := r.call(e, "fetching manifest", locator(reference), http.MethodGet, "/manifests/"+reference, PullScope(r.name))
+	c.header = http.Header{"Accept": accept}
+	err = try(ctx, func(ctx context.Context) error {
+		response, err := e.do(ctx, c, http.StatusOK)
+		if err != nil {
 			return err
-		})
+		}
+		manifest, err = e.readManifest(c, response, want)
+		return err
 	})
 	return manifest, err
 }
@@ -221,8 +228,12 @@ func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, ra
 		}
 		drain(response.Body)
 		stored := digest.Digest(response.Header.Get("Docker-Content-Digest"))
-		if stored != "" && stored.Algorithm() == desc.Digest.Algorithm() && stored != desc.Digest {
+		switch {
+		case stored == desc.Digest:
+		case stored != "" && stored.Algorithm() == desc.Digest.Algorithm():
 			return e.corrupt(c, "%w: the registry stored it as %s", store.ErrCorrupt, shorten(stored.String()))
+		case tag != "":
+			return r.readBack(ctx, c, desc, tag)
 		}
 		return nil
 	})
@@ -238,6 +249,19 @@ func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, ra
 		failed.Err = store.ErrImmutable
 	}
 	return err
+}
+
+// readBack checks what a tag names, where the answer to its push has not said. It
+// asks no mirror.
+func (r *Repository) readBack(ctx context.Context, c call, desc store.Descriptor, tag string) error {
+	held, err := r.manifest(ctx, r.endpoint, r.endpoint.client.retry, tag, "")
+	if err != nil {
+		return fmt.Errorf("verifying what was pushed: %w", err)
+	}
+	if desc.Digest.Algorithm().FromBytes(held.Raw) != desc.Digest {
+		return r.endpoint.corrupt(c, "it stands for %s after %s was pushed to it: someone else may be writing it", held.Descriptor.Digest, desc.Digest)
+	}
+	return nil
 }
 
 // lagging lets a manifest be sent again whose blobs the registry does not see yet:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -222,6 +223,45 @@ func TestPushManifest(t *testing.T) {
 	wantError(t, r.PushManifest(t.Context(), desc, []byte("{}"), "v1"), store.ErrCorrupt)
 	large := make([]byte, store.MaxManifestSize+1)
 	wantError(t, r.PushManifest(t.Context(), descriptor(large), large, "v1"), store.ErrTooLarge)
+}
+
+// A registry that does not say what it stored is asked.
+func TestPushManifestReadsBack(t *testing.T) {
+	raw := []byte(minimal)
+	desc := descriptor(raw)
+	desc.MediaType = v1.MediaTypeImageIndex
+	for name, c := range map[string]struct {
+		tag, holds, says string
+		requests         int64
+	}{
+		"as sent":         {"v1", minimal, "", 2},
+		"by digest":       {"", minimal, "", 1},
+		"overtaken":       {"v1", `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{}}`, "someone else may be writing it", 2},
+		"gone in no time": {"v1", "", "verifying what was pushed", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			host := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				switch {
+				case r.Method == http.MethodPut:
+					w.WriteHeader(http.StatusCreated)
+				case c.holds == "":
+					http.NotFound(w, r)
+				default:
+					w.Header().Set("Content-Type", v1.MediaTypeImageIndex)
+					fmt.Fprint(w, c.holds)
+				}
+			})
+			err := newClient(t, Options{}).Repository(host, "app").PushManifest(t.Context(), desc, raw, c.tag)
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("err = %v, want %q", err, c.says)
+			}
+			if n := requests.Load(); n != c.requests {
+				t.Errorf("%d requests, want %d", n, c.requests)
+			}
+		})
+	}
 }
 
 func TestImmutableTag(t *testing.T) {

@@ -149,11 +149,11 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// Authorize makes sure that there is a token for the union of scopes on host, so
-// that the requests that follow need not ask. It does nothing on a registry that
-// asks for none. Scopes are those of [PullScope] and [PushScope].
-func (c *Client) Authorize(ctx context.Context, host string, scopes ...string) error {
-	return c.endpoint(host).authorize(ctx, scopes)
+// Intend says what the requests to host will need in all, as [PullScope] and
+// [PushScope] have it, so that the first token is for all of it and is the only one.
+// It sends nothing.
+func (c *Client) Intend(host string, scopes ...string) {
+	c.endpoint(host).auth.grantFor(scopes)
 }
 
 // endpoint is a registry: its address, its connections, its tokens.

@@ -123,7 +123,7 @@ func cutScope(scope string) (resource, actions string) {
 	return scope[:i], scope[i+1:]
 }
 
-// authorize implements [Client.Authorize].
+// authorize implements [Repository.Warm].
 func (e *endpoint) authorize(ctx context.Context, scopes []string) error {
 	// The grant is there before the answer is, so that whoever comes meanwhile with
 	// fewer scopes waits for this token instead of asking for one of its own.

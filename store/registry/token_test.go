@@ -88,12 +88,15 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-func TestAuthorizeUnion(t *testing.T) {
+func TestIntend(t *testing.T) {
 	g := new(guard)
 	host := imagetest.Registry(t, g.protect)
 	c := newClient(t, Options{})
-	if err := c.Authorize(t.Context(), host, PushScope("copy"), PullScope("app")); err != nil {
-		t.Fatal(err)
+	c.Intend(host, PushScope("copy"), PullScope("app"))
+	for _, name := range []string{"app", "copy"} {
+		if _, err := c.Repository(host, name).Resolve(t.Context(), "v1"); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
 	}
 	blob, _ := content([]byte("x"))
 	blob.MountFrom = "app"
