@@ -191,8 +191,10 @@ func (j *judged) noPlatform(said Said) {
 func agrees(said Said, f *launch.Failure) bool {
 	t := said.Text
 	switch {
-	case t.Errno != "" && f.Errno != "":
+	case t.Errno != "" && f.Errno != "" && t.Stage != launch.StageCreate:
 		return t.Errno == f.Errno
+	case t.Errno != "" && t.Errno == f.Errno:
+		return true
 	case t.Weight == Vague && t.ExitCode != 0 && f.ExitCode != 0:
 		return t.ExitCode == f.ExitCode
 	case t.Weight == Vague && t.ExitCode == 0:

@@ -164,6 +164,9 @@ func (p *page) lookedAt(subjects []explain.Subject) {
 		case s.Err != nil:
 			p.line("  %s %s could not be read: %s", p.unsure("?"), printable(s.Name), printable(s.Err.Error()))
 			continue
+		case s.Start == nil && s.Selected != nil:
+			p.line("  %s %s could not be read for %s", p.unsure("?"), printable(s.Name), platform.Format(s.Need.Platform))
+			continue
 		case s.Start == nil:
 			p.line("  %s %s has nothing that starts %s", p.bad("✗"), printable(s.Name), on)
 			continue
