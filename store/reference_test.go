@@ -139,8 +139,10 @@ func TestVerify(t *testing.T) {
 }
 
 func FuzzParseReference(f *testing.F) {
-	for _, s := range []string{"alpine", "oci:x:y", "docker://h:1/r:t@" + someDigest, "oci:a@" + someDigest, "https://x", "\x00",
-		"oci-archive:-:v1", "oci-archive:a@" + someDigest + "@" + someDigest, "docker-archive:C:/x:[::1]:5/app", "docker-archive:x@" + someDigest, "docker-daemon:" + someDigest, "docker-daemon:a@" + someDigest} {
+	for _, s := range []string{
+		"alpine", "oci:x:y", "docker://h:1/r:t@" + someDigest, "oci:a@" + someDigest, "https://x", "\x00",
+		"oci-archive:-:v1", "oci-archive:a@" + someDigest + "@" + someDigest, "docker-archive:C:/x:[::1]:5/app", "docker-archive:x@" + someDigest, "docker-daemon:" + someDigest, "docker-daemon:a@" + someDigest,
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

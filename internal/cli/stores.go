@@ -96,7 +96,8 @@ func (a *app) local() local.Options {
 func (a *app) repository(ref store.Reference) (interface {
 	store.Source
 	store.Destination
-}, error) {
+}, error,
+) {
 	client, err := a.registries()
 	if err != nil {
 		return nil, err

@@ -223,22 +223,3 @@ func TestDocker(t *testing.T) {
 		}
 	})
 }
-
-func TestNoDaemon(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
-	t.Setenv("DOCKER_HOST", "unix://"+socket)
-	check := func(err error) {
-		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), "Docker daemon at unix://"+socket) || !strings.Contains(err.Error(), "start Docker, or set DOCKER_HOST") {
-			t.Errorf("%v", err)
-		}
-	}
-	_, err := local.OpenDaemon(t.Context(), app, "v1", local.Options{})
-	check(err)
-	_, err = local.CreateDaemon(t.Context(), app, local.Options{})
-	check(err)
-	t.Setenv("DOCKER_HOST", "nonsense")
-	if _, err = local.OpenDaemon(t.Context(), app, "v1", local.Options{}); err == nil || !strings.Contains(err.Error(), "DOCKER_HOST") {
-		t.Errorf("%v", err)
-	}
-}

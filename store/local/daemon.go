@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/store"
 )
@@ -64,13 +66,16 @@ func nameOf(repository, tagOrDigest string) string {
 func dial() (docker *client.Client, where string, err error) {
 	docker, err = client.New(client.FromEnv)
 	if err != nil {
-		return nil, "", fmt.Errorf("Docker daemon: %w; DOCKER_HOST names it, for example unix:///var/run/docker.sock", err)
+		return nil, "", fmt.Errorf("finding the Docker daemon: %w; DOCKER_HOST names it, for example unix:///var/run/docker.sock", err)
 	}
 	return docker, "Docker daemon at " + docker.DaemonHost(), nil
 }
 
 func save(ctx context.Context, docker *client.Client, where, name string, opts Options) (*input, error) {
 	saved, err := docker.ImageSave(ctx, []string{name})
+	if errdefs.IsNotFound(err) {
+		saved, err = saveOther(ctx, docker, name, err)
+	}
 	if err != nil {
 		return nil, daemonError(where, name, err)
 	}
@@ -79,6 +84,30 @@ func save(ctx context.Context, docker *client.Client, where, name string, opts O
 		return nil, errors.Join(fmt.Errorf("%s: %w", where, closed), in.close())
 	}
 	return in, err
+}
+
+// saveOther saves the platforms that the daemon has. Without being told which, one with
+// the containerd image store looks for its own in an index, and fails where another one
+// was pulled.
+func saveOther(ctx context.Context, docker *client.Client, name string, failed error) (client.ImageSaveResult, error) {
+	found, err := docker.ImageInspect(ctx, name, client.ImageInspectWithManifests(true))
+	if err != nil {
+		return nil, failed
+	}
+	var has []v1.Platform
+	for _, m := range found.Manifests {
+		if m.Available && m.Kind == image.ManifestKindImage && m.ImageData != nil {
+			has = append(has, m.ImageData.Platform)
+		}
+	}
+	if len(has) == 0 {
+		return nil, failed
+	}
+	saved, err := docker.ImageSave(ctx, []string{name}, client.ImageSaveWithPlatforms(has...))
+	if err != nil {
+		return nil, fmt.Errorf("saving %s: %s; and of its platforms alone: %s", name, failed, err)
+	}
+	return saved, nil
 }
 
 // CreateDaemon opens the daemon that [OpenDaemon] speaks of as a destination for one
@@ -131,7 +160,7 @@ func load(ctx context.Context, docker *client.Client, archive io.Reader) error {
 
 // loaded tells whether the daemon has the image under its name.
 func loaded(ctx context.Context, docker *client.Client, where, name string, diffIDs []digest.Digest) error {
-	image, err := docker.ImageInspect(ctx, name)
+	found, err := docker.ImageInspect(ctx, name)
 	if err != nil {
 		return daemonError(where, name, err)
 	}
@@ -139,7 +168,7 @@ func loaded(ctx context.Context, docker *client.Client, where, name string, diff
 	for _, d := range diffIDs {
 		layers = append(layers, d.String())
 	}
-	if !slices.Equal(image.RootFS.Layers, layers) {
+	if !slices.Equal(found.RootFS.Layers, layers) {
 		return fmt.Errorf("%s: %s is not the image that was loaded: someone else may be writing it", where, name)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -65,6 +66,37 @@ var parts = map[string]func(dir, name string) error{
 		}
 		return nil
 	},
+	"full-archive": func(dir, _ string) error {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}); err != nil {
+			return err
+		}
+		ctx, content := context.Background(), imageContent(strings.Repeat("x", 1<<20))
+		oci, err := local.CreateOCIArchive(filepath.Join(dir, "oci.tar"), local.Options{})
+		if err != nil {
+			return err
+		}
+		docker, err := local.CreateDockerArchive(filepath.Join(dir, "docker.tar"), "", local.Options{})
+		if err != nil {
+			return err
+		}
+		for _, w := range []interface {
+			store.Destination
+			io.Closer
+		}{oci, docker} {
+			if _, err := w.PushBlob(ctx, content); !errors.Is(err, syscall.EFBIG) {
+				return fmt.Errorf("PushBlob: %v, want %v", err, syscall.EFBIG)
+			}
+			if err := w.Close(); err != nil {
+				return err
+			}
+		}
+		_, err = local.OpenOCIArchive(ctx, store.Standard, local.Options{Stdin: strings.NewReader(strings.Repeat("x", 1<<20)), TempDir: dir})
+		if !errors.Is(err, syscall.EFBIG) {
+			return fmt.Errorf("OpenOCIArchive: %v, want %v", err, syscall.EFBIG)
+		}
+		return nil
+	},
 	"nobody": func(dir, _ string) error {
 		if os.Getuid() == 0 {
 			if err := syscall.Setuid(65534); err != nil {
@@ -116,12 +148,14 @@ func TestConcurrentProcesses(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if out, err := play(t, "full", dir, "").CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	if left := files(t, dir); len(left) > 0 {
-		t.Errorf("left behind: %s", left)
+	for _, part := range []string{"full", "full-archive"} {
+		dir := t.TempDir()
+		if out, err := play(t, part, dir, "").CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", part, err, out)
+		}
+		if left := files(t, dir); len(left) > 0 {
+			t.Errorf("%s: left behind: %s", part, left)
+		}
 	}
 }
 
