@@ -27,7 +27,7 @@ const (
 	compressionRefused = "compression-refused"
 
 	missingLibrary = "missing-library"
-	wrongLibrary   = "wrong-library"
+	badLibrary     = "bad-library"
 	symbolVersion  = "symbol-version"
 	otherLibc      = "other-libc"
 	cpuLevel       = "cpu-level"
@@ -103,7 +103,7 @@ func Causes() []Cause {
 		{labelsDisagree, InManifest, "the index and the image's config name different platforms", "berth inspect IMAGE shows what is declared and what is configured", "build it again with one builder"},
 
 		{missingLibrary, Beyond, "a shared library that the program needs is not in the image", "readelf -d FILE lists them under NEEDED", "install the package that has it, in the final stage too"},
-		{wrongLibrary, Beyond, "a shared library is for another architecture or is damaged", "file(1) of the library", "install it for the platform of the image"},
+		{badLibrary, Beyond, "a shared library is for another architecture or is damaged", "file(1) of the library", "install it for the platform of the image"},
 		{symbolVersion, Beyond, "the program was built against a newer libc or libstdc++ than the image has", "readelf -V FILE lists the versions that it needs", "build on the distribution release that it runs on, or link statically"},
 		{otherLibc, Beyond, "the program was built against glibc, and the image has musl (or the other way round)", "readelf -l FILE names the loader under INTERP", "build in a stage of the same base image, or link statically"},
 		{cpuLevel, Beyond, "the program or its base image needs a newer CPU than the host has: x86-64-v2, v3", "grep flags /proc/cpuinfo on the host; virtual machines often hide what the CPU has (choose the host's CPU type)", "use a base image or build for the lower level (GOAMD64=v1), or another machine type"},

@@ -164,6 +164,8 @@ func (j *judged) byBytes(said Said) {
 		j.conclusion = Differs
 	case beforeItRuns && !(s.Assumed && slices.Contains(said.Text.Causes, launch.CauseWrongMachine)):
 		j.conclusion = Contradicted
+	case !slices.ContainsFunc(j.causes, func(r Ruling) bool { return r.Status == Possible }):
+		j.conclusion = Contradicted
 	default:
 		j.conclusion = Likely
 	}
@@ -224,9 +226,9 @@ func (j *judged) ruling(word string, start *check.Start) (Ruling, bool) {
 		return Ruling{Cause: word, Title: c.Title, Status: RuledOut, Evidence: proof.Evidence, Why: "the program loads no libraries that were not looked at", Platform: on}, true
 	}
 	r := possible(word)
-	if word == childProgram {
-		if i := slices.IndexFunc(proof.Warnings, func(w launch.Warning) bool { return w.Cause == launch.CauseNotFollowed }); i >= 0 {
-			r.Why = proof.Warnings[i].Detail
+	for _, w := range proof.Warnings {
+		if w.Cause == word || w.Cause == launch.CauseNotFollowed && word == childProgram {
+			r.Why, r.Evidence, r.Platform = w.Detail, proof.Evidence, on
 		}
 	}
 	return r, true

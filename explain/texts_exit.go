@@ -14,7 +14,7 @@ func exitTexts() []Text {
 		{
 			ID: "segmentation-fault", Stage: launch.StageRun, Weight: Vague, ExitCode: 139,
 			Meaning: "It died of SIGSEGV (128 + 11): at once, without a word, where its segments cannot be mapped; later, where the program has a fault.",
-			Causes:  []string{launch.CauseSegmentLayout, programFault, emulator, wrongLibrary},
+			Causes:  []string{launch.CauseSegmentLayout, programFault, emulator, badLibrary},
 			Forms: append(exitForms(139),
 				form("Go, systemd, Kubernetes", "sigsegv", `\bSIGSEGV\b`, "signal: SIGSEGV: segmentation violation", "Linux man signal(7)"),
 				form("a shell", "segmentation fault", `(?i)\bsegmentation fault\b`, "Segmentation fault (core dumped)", "GNU bash siglist.c")),

@@ -9,7 +9,7 @@ func loadTexts() []Text {
 		{
 			ID: "wrong-library", Stage: launch.StageLoad, ExitCode: 127,
 			Meaning: "The loader found a shared library and could not use it: it is for another architecture or is damaged.",
-			Causes:  []string{wrongLibrary, otherLibc, launch.CauseWrongMachine},
+			Causes:  []string{badLibrary, otherLibc, launch.CauseWrongMachine},
 			Forms: []Form{
 				form("glibc's loader", "error while loading shared libraries", `(?P<path>[^\s:]{1,400}): error while loading shared libraries: (?P<object>[^:\s]{1,400}): (?:wrong ELF class: ELFCLASS\d+|invalid ELF header|file too short|ELF (?:file|load) [a-z/ -]+|cannot open shared object file: (?:Exec format error|Permission denied))`,
 					"/usr/bin/app: error while loading shared libraries: libfoo.so.1: wrong ELF class: ELFCLASS32", "glibc elf/dl-load.c"),
