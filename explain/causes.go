@@ -16,7 +16,7 @@ const (
 	Elsewhere
 )
 
-// The words of causes that package launch has no word for. Those of [InManifest] are
+// The words of causes beside those of a refused start. Those of [InManifest] are
 // the names of rules of package check.
 const (
 	platformMissing    = "platform-missing"

@@ -16,10 +16,17 @@ type place struct {
 	key     string // a part of every match, in lower case
 	pattern *regexp.Regexp
 	sample  string
+	// loose places are in other logs too, and about other images: pictures.
+	loose bool
+}
+
+func (p place) orPicture() place {
+	p.loose = true
+	return p
 }
 
 func placed(key, before, after, sample string) place {
-	return place{key, regexp.MustCompile(before + reference + after), sample}
+	return place{key: key, pattern: regexp.MustCompile(before + reference + after), sample: sample}
 }
 
 // places are in order of trust. What they find in HOST/app:v1 is that reference.
@@ -32,10 +39,10 @@ var places = []place{
 	placed("source image", `source image `, ` is not supported`, `layer media type for the source image HOST/app:v1 is not supported.`),
 	placed("in index", `in index `, `(?:['";,\s]|$)`, `no child with platform linux/amd64 in index HOST/app:v1';`),
 	placed("invalid value", `Invalid value: "`, `"`, `with details: 'Invalid value: "HOST/app:v1": image OS/Arc must be linux/amd64`),
-	placed("image", `"(?:image|Image|imageUri|ImageUri|ResolvedImageUri)"\s*:\s*"`, `"`, `"image": "HOST/app:v1",`),
-	placed("image:", `^\s*(?:[Ii]mage|- image):\s+"?`, `"?\s*$`, `    Image:         HOST/app:v1`),
-	placed("image=", `\bimage="?`, `(?:["\s,)]|$)`, `container die 0a1b (exitCode=1, image=HOST/app:v1, name=web)`),
-	placed("image ", `(?:for|from|using) image "?`, `(?:["\s,;]|$)`, `Error creating container from image HOST/app:v1`),
+	placed("image", `"(?:image|Image|imageUri|ImageUri|ResolvedImageUri)"\s*:\s*"`, `"`, `"image": "HOST/app:v1",`).orPicture(),
+	placed("image:", `^\s*(?:[Ii]mage|- image):\s+"?`, `"?\s*$`, `    Image:         HOST/app:v1`).orPicture(),
+	placed("image=", `\bimage="?`, `(?:["\s,)]|$)`, `container die 0a1b (exitCode=1, image=HOST/app:v1, name=web)`).orPicture(),
+	placed("image ", `(?:for|from|using) image "?`, `(?:["\s,;]|$)`, `Error creating container from image HOST/app:v1`).orPicture(),
 }
 
 // referenceIn is the image that a line names, or empty.
@@ -44,8 +51,12 @@ func referenceIn(text, lower string) string {
 		if !strings.Contains(lower, p.key) {
 			continue
 		}
-		if m := p.pattern.FindStringSubmatch(text); m != nil {
-			return m[p.pattern.SubexpIndex("reference")]
+		m := p.pattern.FindStringSubmatch(text)
+		if m == nil {
+			continue
+		}
+		if found := m[p.pattern.SubexpIndex("reference")]; !p.loose || strings.ContainsAny(found, "/:@") {
+			return found
 		}
 	}
 	return ""

@@ -93,7 +93,7 @@ func TestRecogniseLogs(t *testing.T) {
 			name: "an exit code alone", log: " 139 \n", id: "segmentation-fault",
 		}, {
 			name: "an application's own errors",
-			log:  "open /etc/app.yaml: no such file or directory\nlisten tcp :80: bind: permission denied\nGET /x 127.0.0.1 200\nerror: user not found\n",
+			log:  "{\"image\": \"cat.png\"} from image dog\nopen /etc/app.yaml: no such file or directory\nlisten tcp :80: bind: permission denied\nGET /x 127.0.0.1 200\nerror: user not found\n",
 		}, {
 			name: "numbers", log: "took 126 ms, 127 rows, status 139\n",
 		},
