@@ -163,7 +163,11 @@ func TestDockerArchiveReads(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := openDocker(t, archive(t, c.files...), c.repository)
 			m, doc := image(t, a, c.reference)
-			if doc.Config.Digest != digest.FromString(c.want) || len(doc.Layers) != c.layers {
+			mediaType := v1.MediaTypeImageLayer
+			if strings.HasPrefix(c.name, "crane") {
+				mediaType = v1.MediaTypeImageLayerGzip
+			}
+			if doc.Config.Digest != digest.FromString(c.want) || len(doc.Layers) != c.layers || doc.Layers[0].MediaType != mediaType {
 				t.Errorf("got %s", m.Raw)
 			}
 			back := imagetest.New()

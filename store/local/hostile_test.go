@@ -138,24 +138,39 @@ func TestHostileOCIArchives(t *testing.T) {
 	}
 }
 
-// A sparse file has fewer bytes in the archive than it says.
+// A sparse file has fewer bytes in the archive than it says. There are two ways to
+// write one.
 func TestSparseFileInAnArchive(t *testing.T) {
-	raw := imagetest.Tar(imagetest.File{Name: "oci-layout", Body: marker})
-	raw[156] = tar.TypeGNUSparse
-	copy(raw[257:], "ustar  \x00")
-	copy(raw[386:], "00000000000\x0000000000034\x00") // one piece: all of it
-	copy(raw[483:], "00000000034\x00")
-	sum := 0
+	layout := func() []byte { return imagetest.Tar(imagetest.File{Name: "oci-layout", Body: marker}) }
+	gnu := layout()
+	copy(gnu[257:], "ustar  \x00")
+	copy(gnu[386:], "00000000000\x0000000000036\x00") // one piece: all of it
+	copy(gnu[483:], "00000000036\x00")
+	retype(gnu, tar.TypeGNUSparse)
+
+	records := "22 GNU.sparse.major=0\n22 GNU.sparse.minor=1\n26 GNU.sparse.numblocks=1\n23 GNU.sparse.map=0,30\n22 GNU.sparse.size=30\n"
+	pax := imagetest.Tar(imagetest.File{Name: "PaxHeaders/oci-layout", Body: records})[:1024]
+	retype(pax, tar.TypeXHeader)
+	pax = append(pax, layout()...)
+
+	for name, raw := range map[string][]byte{"GNU": gnu, "PAX": pax} {
+		path := filepath.Join(t.TempDir(), "image.tar")
+		write(t, path, string(raw))
+		if _, err := local.OpenOCIArchive(t.Context(), path, local.Options{}); err == nil || !strings.Contains(err.Error(), "oci-layout is not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// retype changes the type flag of the first header of an archive.
+func retype(raw []byte, flag byte) {
+	raw[156] = flag
 	copy(raw[148:], "        ")
+	sum := 0
 	for _, b := range raw[:512] {
 		sum += int(b)
 	}
 	copy(raw[148:], fmt.Sprintf("%06o\x00 ", sum))
-	path := filepath.Join(t.TempDir(), "image.tar")
-	write(t, path, string(raw))
-	if _, err := local.OpenOCIArchive(t.Context(), path, local.Options{}); err == nil || !strings.Contains(err.Error(), "oci-layout is not a regular file") {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestNoSuchArchive(t *testing.T) {
