@@ -18,8 +18,10 @@ import (
 // a target of each persuasion
 var (
 	indexTarget  = &target.Target{Name: "takesall", Title: "Takes All", Runs: ps("linux/amd64", "linux/arm64"), Default: pp("linux/amd64"), DeclaredIn: "runtime.arch", Accepts: accepts(target.Yes)}
-	strictTarget = &target.Target{Name: "strict", Title: "Strict", Runs: ps("linux/amd64"), Default: pp("linux/amd64"), Accepts: target.Accepts{Index: target.No, Attestation: target.No, Zstd: target.No, OCI: target.No, MaxUncompressed: 100},
-		Facts: []target.Fact{{Topic: "index", Says: "no index", Source: "example.com/strict", Checked: "2026-11-21"}}}
+	strictTarget = &target.Target{
+		Name: "strict", Title: "Strict", Runs: ps("linux/amd64"), Default: pp("linux/amd64"), Accepts: target.Accepts{Index: target.No, Attestation: target.No, Zstd: target.No, OCI: target.No, MaxUncompressed: 100},
+		Facts: []target.Fact{{Topic: "index", Says: "no index", Source: "example.com/strict", Checked: "2026-11-21"}},
+	}
 	vagueTarget = &target.Target{Name: "vague", Title: "Vague", Runs: ps("linux/amd64"), Default: pp("linux/amd64"), Accepts: accepts(target.Unknown)}
 )
 

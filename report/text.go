@@ -33,10 +33,13 @@ func (s style) dim(t string) string  { return s.render(lipgloss.NewStyle().Faint
 func (s style) good(t string) string {
 	return s.render(lipgloss.NewStyle().Foreground(lipgloss.Green), t)
 }
+
 func (s style) bad(t string) string { return s.render(lipgloss.NewStyle().Foreground(lipgloss.Red), t) }
+
 func (s style) unsure(t string) string {
 	return s.render(lipgloss.NewStyle().Foreground(lipgloss.Yellow), t)
 }
+
 func (s style) command(t string) string {
 	return s.render(lipgloss.NewStyle().Foreground(lipgloss.Cyan), t)
 }
