@@ -31,12 +31,14 @@ func (s *Subject) forFlag() string {
 	return t.Name + "/" + platform.Format(s.Need.Platform)
 }
 
-// destination is where a mended image could go: the same repository, and the same
-// tag with suffix.
+// destination is where a mended image could go: the same repository or layout, and
+// the same tag with suffix. What is not written to in place gets a registry.
 func (s *Subject) destination(suffix string) string {
 	r := s.Reference
 	r.Digest = ""
 	switch {
+	case r.Transport != store.Docker && r.Transport != store.OCILayout:
+		return "HOST/REPOSITORY:TAG"
 	case r.Tag != "":
 		r.Tag += suffix
 	case r.Transport == store.OCILayout && suffix == "":

@@ -34,7 +34,7 @@ const (
 var (
 	// ErrSchema1 says that the image is of Docker's schema 1, which has no config
 	// and no platform; registries and engines are dropping it.
-	ErrSchema1 = errors.New("Docker schema 1 manifest")
+	ErrSchema1 = errors.New("manifest of Docker's schema 1")
 	// ErrMalformed says that a manifest, index or config is not what the specs allow.
 	ErrMalformed = errors.New("malformed")
 )
