@@ -214,12 +214,12 @@ func (c *Client) endpoint(host string) *endpoint {
 // uploads (go-containerregistry#799; BuildKit turned it off for push), and one
 // connection per request in flight is faster for large blobs.
 func newTransport(config HostConfig, proxy func(*http.Request) (*url.URL, error), control controlFunc) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, ControlContext: control}
+	dialer := &dialer{net.Dialer{Timeout: dialTimeout, ControlContext: control}}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  proxy,
-		DialContext:            dialer.DialContext,
+		DialContext:            dialer.dial,
 		TLSHandshakeTimeout:    handshakeTimeout,
 		TLSClientConfig:        config.tls(),
 		Protocols:              protocols,
