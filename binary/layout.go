@@ -1,6 +1,7 @@
 package binary
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -79,7 +80,7 @@ func (p *Program) Map(size int64) (*Death, error) {
 // odd says what is unusual about segments that may work all the same.
 func (p *Program) odd(loads []segment) string {
 	highest := uint64(highestAddress64)
-	if p.is32() {
+	if p.Is32() {
 		highest = highestAddress32
 	}
 	for i, s := range loads {
@@ -212,8 +213,12 @@ func (p *Program) MaxPage() int {
 	return 0
 }
 
-func (p *Program) is32() bool { return p.size == class32 }
+// Is32 tells whether it has addresses of 32 bits.
+func (p *Program) Is32() bool { return p.size == class32 }
 
 func (p *Program) pageStart(address uint64) uint64 { return address &^ (p.page - 1) }
 
 func (p *Program) pageEnd(address uint64) uint64 { return p.pageStart(address + p.page - 1) }
+
+// BigEndian tells its byte order.
+func (p *Program) BigEndian() bool { return formats[p.Arch].order == binary.BigEndian }

@@ -33,11 +33,15 @@ const (
 	CauseBadLoader          = "bad-loader"           // not executable, or no loader
 	CauseWrongMachineLoader = "wrong-machine-loader" // a loader for another machine
 	CauseSegmentLayout      = "segment-layout"       // it cannot be mapped
+	CauseMissingLibrary     = "missing-library"      // of a dynamic executable
+	CauseBadLibrary         = "bad-library"          // a file that is no library
+	CauseSymbolVersion      = "symbol-version"       // a library is older than what was built against
+	CauseCPULevel           = "cpu-level"            // it needs a newer CPU; a warning where the host's is not known
 )
 
 // What a [Warning] can be about.
 const (
-	CauseLibraries   = "libraries-not-checked" // of a dynamic executable
+	CauseLibraries   = "libraries-not-checked" // of a dynamic executable, not all of them
 	CauseNotFollowed = "command-not-followed"  // what a wrapper or a script starts
 	CausePageSize    = "page-size"             // it needs smaller pages than some hosts have
 )

@@ -1,14 +1,14 @@
 // Package launch says what happens when a host starts an image, from the bytes
 // of the image's file system: which file is looked up, what execve answers,
-// whether the loader is there.
+// whether the loader is there, and what it loads.
 //
 // Start with [Prove], on a file system (a rootfs.FS), the [Process] that [FromConfig]
 // makes of an image's config, and the [Host] that is to start it. The rules are those of
 // Docker and runc for what comes before execve (stage "create"), and of the Linux kernel
 // from there on: package binary reads files as the kernel does.
 //
-// What is modelled decides the verdict. What is not (libraries, what a script or a
-// wrapper starts in turn) is a [Warning] beside it where execve and the loader
+// What is modelled decides the verdict. What is not (what a program opens once it runs,
+// what a script or a wrapper starts in turn) is a [Warning] beside it where execve and the loader
 // succeed, and makes it [Unknown] where it could make them fail.
 //
 // A verdict is a value, with its evidence. An error means that the bytes could
@@ -16,6 +16,9 @@
 package launch
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -78,6 +81,18 @@ type Host struct {
 	CompatUnknown platform.Compat
 	// PageSize in bytes; zero is the architecture's usual one.
 	PageSize int
+	// CPULevel is the x86-64 level of the CPU, 1 to 4, or zero where it is not known. A
+	// variant of the platform ("linux/amd64/v3") says it too.
+	CPULevel int
+}
+
+// level is the x86-64 level that the host has, or zero.
+func (h Host) level() int {
+	if h.CPULevel == 0 && h.Platform.Architecture == "amd64" {
+		level, _ := strconv.Atoi(strings.TrimPrefix(h.Platform.Variant, "v"))
+		return level
+	}
+	return h.CPULevel
 }
 
 // Proof is what [Prove] found.

@@ -27,7 +27,7 @@ func (p *prover) program(name string, info *rootfs.Info, format binary.Format, s
 		return unknown("%s is %s: Linux executes it as if it were its own, and what it does then is not modelled", printable(info.Path), format.Name)
 	}
 	if program.HasInterp {
-		if err := p.loader(name, info, program); err != nil {
+		if err := p.loader(name, info, program, scripts); err != nil {
 			return err
 		}
 	} else if err := p.mapped(info, program); err != nil {
@@ -53,7 +53,7 @@ func (p *prover) maybeCompat(info *rootfs.Info, format binary.Format) error {
 }
 
 // loader opens what PT_INTERP names.
-func (p *prover) loader(name string, info *rootfs.Info, program *binary.Program) error {
+func (p *prover) loader(name string, info *rootfs.Info, program *binary.Program, scripts []script) error {
 	needs := printable(info.Path) + " is a dynamic executable that needs the loader " + printable(program.Interp)
 	f, bad, err := p.open(program.Interp)
 	if err != nil {
@@ -103,8 +103,7 @@ func (p *prover) loader(name string, info *rootfs.Info, program *binary.Program)
 	if err := p.mapped(f.info, loader); err != nil {
 		return err
 	}
-	p.warn(CauseLibraries, needs+", which is there and right; the libraries that it loads were not looked at")
-	return nil
+	return p.libraries(name, info, program, f.info, scripts)
 }
 
 // mapped ends the proof where a program or a loader cannot be mapped.

@@ -36,7 +36,7 @@ func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*P
 		return nil, err
 	}
 	p.proof.Evidence = Sampled
-	if fsys.Certain() {
+	if fsys.Certain() || p.settled && err == nil {
 		p.proof.Evidence = Proven
 	}
 	return &p.proof, nil
@@ -53,8 +53,11 @@ type prover struct {
 	// cwd is the working folder; nil until it is known, which is the root.
 	cwd *rootfs.Info
 	// made is the working folder where the engine has to make it, or empty.
-	made  string
-	proof Proof
+	made string
+	// settled says that the verdict was certain before the libraries were looked at, which
+	// ended without an answer.
+	settled bool
+	proof   Proof
 }
 
 // ending is the error that ends a proof before the end of the chain: with a
