@@ -277,8 +277,8 @@ func TestDestination(t *testing.T) {
 		"example.com/app:v1":                 "example.com/app:v1-amd64",
 		"example.com/app@sha256:" + v1DiffID: "example.com/app:TAG",
 		"oci:dir":                            "oci:dir:TAG",
-		"oci-archive:-":                        "HOST/REPOSITORY:TAG",
-		"docker-daemon:app:v1":                 "HOST/REPOSITORY:TAG",
+		"oci-archive:-":                      "HOST/REPOSITORY:TAG",
+		"docker-daemon:app:v1":               "HOST/REPOSITORY:TAG",
 		"oci:dir:v1":                         "oci:dir:v1-amd64",
 	} {
 		ref, err := store.ParseReference(in)
