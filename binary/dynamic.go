@@ -313,20 +313,14 @@ func (r *dynamicReader) number(b []byte) uint64 {
 	return r.f.order.Uint64(b)
 }
 
-// isa reads GNU_PROPERTY_X86_ISA_1_NEEDED, as _dl_process_pt_gnu_property of glibc's
-// elf/dl-load.c finds it: in PT_GNU_PROPERTY where there is one. Notes without it are
-// read by PT_NOTE.
+// isa reads GNU_PROPERTY_X86_ISA_1_NEEDED where _dl_process_pt_note of glibc's
+// sysdeps/x86/dl-prop.h finds it: in PT_NOTE segments that are aligned to 8, and not by
+// PT_GNU_PROPERTY.
 func (r *dynamicReader) isa() (int, error) {
-	kind := uint32(ptNote)
-	for _, s := range r.segments {
-		if s.typ == ptGNUProp {
-			kind = ptGNUProp
-		}
-	}
 	const maxNote = 4096
 	highest := 0
 	for _, s := range r.segments {
-		if s.typ != kind || s.filesz > maxNote || kind == ptNote && s.palign != 8 {
+		if s.typ != ptNote || s.filesz > maxNote || s.palign != 8 {
 			continue
 		}
 		note, err := slice(r.head, r.size, s.offset, s.filesz, "note")

@@ -140,7 +140,7 @@ func (d dynamicFile) build() string {
 	segment(1, 5, 0, codeEnd, page)
 	segment(1, 6, dynamicAt, dynamicSize, page)
 	segment(2, 6, dynamicAt, dynamicSize, 8)
-	segment(kind(d.isa != 0, 0x6474e553), 4, noteAt, uint64(note.Len()), 8)
+	segment(kind(d.isa != 0, 4), 4, noteAt, uint64(note.Len()), 8)
 	return out.String() + body.String()
 }
 

@@ -249,13 +249,14 @@ func (l *loading) called(o *object) string {
 	return o.name
 }
 
-// cpuLevel is _dl_isa_level_check of sysdeps/x86/dl-prop.h, of glibc 2.33 and later.
+// cpuLevel is dl_isa_level_check of sysdeps/x86/dl-prop.h, of glibc 2.33 and later: of all
+// but the loader, the last first.
 func (l *loading) cpuLevel() error {
 	if !strings.Contains(string(l.text), ": CPU ISA level is lower than required") {
 		return nil
 	}
 	have := l.host.level()
-	for _, o := range l.all() {
+	for _, o := range slices.Backward(l.objects) {
 		need := o.dynamic.ISA
 		if need < 2 || have >= need {
 			continue

@@ -42,7 +42,9 @@ func TestDebianLibraries(t *testing.T) {
 					continue
 				}
 				name := strings.TrimPrefix(s.Path, "/")
-				without := slices.DeleteFunc(slices.Clone(files), func(f imagetest.File) bool { return "/"+f.Name == s.Path || strings.HasSuffix(s.Path, "/"+f.Name) && strings.HasPrefix(f.Name, "lib/") })
+				without := slices.DeleteFunc(slices.Clone(files), func(f imagetest.File) bool {
+					return "/"+f.Name == s.Path || strings.HasSuffix(s.Path, "/"+f.Name) && strings.HasPrefix(f.Name, "lib/")
+				})
 				broken := prove(t, imageOf(t, without), process, host)
 				root := t.TempDir()
 				layOut(t, root, without)

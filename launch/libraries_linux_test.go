@@ -77,12 +77,18 @@ func holdLoader(t *testing.T, base []imagetest.File, scenarios []loadScenario) {
 	}
 }
 
+// loaderOf is Debian's loader and libc. The package's other hundreds of files would only
+// take time.
+func loaderOf(t *testing.T) []imagetest.File {
+	t.Helper()
+	return slices.DeleteFunc(imagetest.DebianFiles(t, platform.MustParse("linux/amd64"), "libc6"), func(f imagetest.File) bool {
+		return path.Base(f.Name) != "ld-linux-x86-64.so.2" && path.Base(f.Name) != "libc.so.6"
+	})
+}
+
 // TestGlibc breaks what Debian's loader loads.
 func TestGlibc(t *testing.T) {
-	// Its other hundreds of files would only take time.
-	base := slices.DeleteFunc(imagetest.DebianFiles(t, platform.MustParse("linux/amd64"), "libc6"), func(f imagetest.File) bool {
-		return f.Name != "lib64/ld-linux-x86-64.so.2" && path.Base(f.Name) != "ld-linux-x86-64.so.2" && path.Base(f.Name) != "libc.so.6"
-	})
+	base := loaderOf(t)
 	const folder = "usr/lib/"
 	app := func(d dynamicFile) imagetest.File { return exe("app", d.build()) }
 	const (
