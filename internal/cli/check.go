@@ -10,12 +10,16 @@ import (
 func (a *app) check() *cobra.Command {
 	var forFlags []string
 	var labelsOnly, strict bool
+	var proving *provingFlags
 	cmd := &cobra.Command{
 		Use:   "check IMAGE…",
 		Short: "Check whether images run on deploy targets, and say what to do",
 		Long: `Check whether images run on deploy targets: whether the platform is there, whether
 the target takes this kind of image, whether labels and bytes agree, and whether
-it starts. Every finding says why, and what to type.`,
+it starts. Every finding says why, and what to type.
+
+Of each image it reads 8 MiB of layers at most, or what --budget says. An answer that
+this ends is sampled, or unknown: berth prove reads on.`,
 		Example: `berth check grafana/grafana --for apprunner
 berth check HOST/app:v1 HOST/worker:v1 --for fargate/arm64 --for lambda
 berth check oci:build --for linux/amd64 -o json`,
@@ -41,7 +45,7 @@ berth check oci:build --for linux/amd64 -o json`,
 				asks = append(asks, check.Ask{Reference: ref, Name: arg, Needs: needs})
 			}
 			open := func(ref store.Reference) (store.Source, error) { return a.source(cmd.Context(), ref) }
-			subjects, err := check.Gather(cmd.Context(), open, asks, check.GatherOptions{Prove: !labelsOnly})
+			subjects, err := check.Gather(cmd.Context(), open, asks, check.GatherOptions{Prove: !labelsOnly, Prover: a.prover(proving)})
 			if err != nil {
 				return err
 			}
@@ -55,6 +59,7 @@ berth check oci:build --for linux/amd64 -o json`,
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "the deploy target: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&labelsOnly, "labels-only", false, "do not read the bytes: trust what the image claims")
 	cmd.Flags().BoolVar(&strict, "strict", false, "anything that is not known makes the exit code 3")
+	proving = a.provingFlags(cmd, checkBudget)
 	a.targetsFlag(cmd)
 	return cmd
 }

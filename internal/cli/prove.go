@@ -14,15 +14,20 @@ import (
 
 func (a *app) prove() *cobra.Command {
 	var platformFlags, forFlags []string
+	var proving *provingFlags
 	cmd := &cobra.Command{
 		Use:   "prove IMAGE",
 		Short: "Prove from an image's bytes whether it starts",
 		Long: `Prove from an image's bytes, without pulling it, what happens when it is started:
 for every platform on a host of its own kind, for --platform, or on the hosts of
-the deploy targets of --for.`,
+the deploy targets of --for.
+
+It reads as much of the layers as makes the answer certain. With --budget it stops
+there; what could still change the answer makes it sampled instead of proven.`,
 		Example: `berth prove grafana/grafana
 berth prove HOST/app:v1 --platform linux/arm64
-berth prove HOST/app:v1 --for fargate -o json`,
+berth prove HOST/app:v1 --for fargate -o json
+berth prove HOST/app:v1 --budget 8MiB`,
 		Args: arguments(1, 1, "an IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := a.format()
@@ -48,7 +53,7 @@ berth prove HOST/app:v1 --for fargate -o json`,
 			if err != nil {
 				return usageError{fmt.Errorf("%s: %w", args[0], err)}
 			}
-			starts, err := check.ProveAll(cmd.Context(), src, manifests, hosts)
+			starts, err := a.prover(proving).All(cmd.Context(), src, manifests, hosts)
 			if err != nil {
 				return err
 			}
@@ -60,6 +65,7 @@ berth prove HOST/app:v1 --for fargate -o json`,
 	}
 	cmd.Flags().StringArrayVar(&platformFlags, "platform", nil, "prove what an engine of this platform would take (repeatable)")
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy target (repeatable)")
+	proving = a.provingFlags(cmd, 0)
 	a.targetsFlag(cmd)
 	return cmd
 }
