@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +16,7 @@ import (
 
 func (a *app) prove() *cobra.Command {
 	var platformFlags, forFlags []string
+	var profile hostProfile
 	var proving *provingFlags
 	cmd := &cobra.Command{
 		Use:   "prove IMAGE",
@@ -53,6 +56,9 @@ berth prove HOST/app:v1 --budget 8MiB`,
 			if err != nil {
 				return usageError{fmt.Errorf("%s: %w", args[0], err)}
 			}
+			if err := profile.apply(cmd, hosts); err != nil {
+				return err
+			}
 			starts, err := a.prover(proving).All(cmd.Context(), src, manifests, hosts)
 			if err != nil {
 				return err
@@ -67,7 +73,52 @@ berth prove HOST/app:v1 --budget 8MiB`,
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy target (repeatable)")
 	proving = a.provingFlags(cmd, 0)
 	a.targetsFlag(cmd)
+	profile.flags(cmd)
 	return cmd
+}
+
+// hostProfile is what the user knows of the hosts.
+type hostProfile struct {
+	ia32, aarch32 bool
+	pageSize      int
+	cpuLevel      string
+}
+
+// cpuLevels are the levels of the x86-64 psABI, lowest first.
+var cpuLevels = []string{"x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}
+
+func (h *hostProfile) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&h.ia32, "ia32", false, "amd64 hosts execute 32-bit x86 programs, or not (--ia32=false); the default is what is known of the target")
+	cmd.Flags().BoolVar(&h.aarch32, "aarch32", false, "arm64 hosts execute 32-bit ARM programs, or not (--aarch32=false); the default is what is known of the target")
+	cmd.Flags().IntVar(&h.pageSize, "page-size", 0, "the hosts' page size in bytes: 4096, 16384 or 65536")
+	cmd.Flags().StringVar(&h.cpuLevel, "cpu-level", "", "the CPU level of amd64 hosts: "+strings.Join(cpuLevels, ", "))
+}
+
+// apply changes hosts by the flags that were given.
+func (h *hostProfile) apply(cmd *cobra.Command, hosts []launch.Host) error {
+	level := slices.Index(cpuLevels, h.cpuLevel) + 1
+	if h.cpuLevel != "" && level == 0 {
+		return usageError{fmt.Errorf("--cpu-level %s is none: give one of %s", h.cpuLevel, strings.Join(cpuLevels, ", "))}
+	}
+	if cmd.Flags().Changed("page-size") && !slices.Contains([]int{4096, 16384, 65536}, h.pageSize) {
+		return usageError{fmt.Errorf("--page-size %d is none that Linux has: give 4096, 16384 or 65536", h.pageSize)}
+	}
+	for i := range hosts {
+		host := &hosts[i]
+		if cmd.Flags().Changed("ia32") {
+			host.Compat.IA32, host.CompatUnknown.IA32 = h.ia32, false
+		}
+		if cmd.Flags().Changed("aarch32") {
+			host.Compat.AArch32, host.CompatUnknown.AArch32 = h.aarch32, false
+		}
+		if h.pageSize != 0 {
+			host.PageSize = h.pageSize
+		}
+		if level != 0 && host.Platform.Architecture == "amd64" {
+			host.CPULevel = level
+		}
+	}
+	return nil
 }
 
 // toProve are the manifests that the needs select, each with its host; without
