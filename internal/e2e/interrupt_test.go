@@ -149,16 +149,11 @@ func TestCtrlC(t *testing.T) {
 
 	cmd := exec.CommandContext(t.Context(), build(t), "copy", source, "")
 	var once sync.Once
-	interrupted := make(chan struct{})
+	uploading := make(chan struct{})
 	hold := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {
-				once.Do(func() {
-					if err := cmd.Process.Signal(os.Interrupt); err != nil {
-						t.Error(err)
-					}
-					close(interrupted)
-				})
+				once.Do(func() { close(uploading) })
 				// A server notices that its client has gone once it has read the body.
 				io.Copy(io.Discard, r.Body)
 				<-r.Context().Done()
@@ -172,8 +167,20 @@ func TestCtrlC(t *testing.T) {
 	cmd.Args[3] = destination + "/copy:v1"
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	<-interrupted
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-uploading:
+	case err := <-ended:
+		t.Fatalf("it ended before it uploaded anything: %v\n%s", err, &stderr)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	err := <-ended
 	if cmd.ProcessState.ExitCode() != 3 || !strings.Contains(stderr.String(), "interrupted") {
 		t.Errorf("after Ctrl-C: %v\n%s", err, &stderr)
 	}
