@@ -44,6 +44,8 @@ func clock(ctx context.Context, home string, env []string, args ...string) (cost
 		return cost{}, err
 	}
 	cmd := exec.CommandContext(ctx, self, append([]string{"time"}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends what it started
+	cmd.WaitDelay = 5 * time.Second
 	// No tool finds credentials, settings or caches of the user who runs this.
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home,
 		"DOCKER_CONFIG="+home, "REGISTRY_AUTH_FILE="+home+"/auth.json",
@@ -54,7 +56,7 @@ func clock(ctx context.Context, home string, env []string, args ...string) (cost
 	out, err := cmd.Output()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause
+			return cost{}, cause
 		}
 		return cost{}, errors.Join(err, errors.New(strings.TrimSpace(said.String())))
 	}
