@@ -18,8 +18,8 @@ func (a *app) check() *cobra.Command {
 the target takes this kind of image, whether labels and bytes agree, and whether
 it starts. Every finding says why, and what to type.
 
-Of each image it reads 8 MiB of layers at most, or what --budget says. An answer that
-this ends is sampled, or unknown: berth prove reads on.`,
+It reads as much of the layers as makes the answer certain. With --budget it stops
+there; what could still change the answer makes it sampled or unknown.`,
 		Example: `berth check grafana/grafana --for apprunner
 berth check HOST/app:v1 HOST/worker:v1 --for fargate/arm64 --for lambda
 berth check oci:build --for linux/amd64 -o json`,
@@ -59,7 +59,7 @@ berth check oci:build --for linux/amd64 -o json`,
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "the deploy target: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&labelsOnly, "labels-only", false, "do not read the bytes: trust what the image claims")
 	cmd.Flags().BoolVar(&strict, "strict", false, "anything that is not known makes the exit code 3")
-	proving = a.provingFlags(cmd, checkBudget)
+	proving = a.provingFlags(cmd)
 	a.targetsFlag(cmd)
 	return cmd
 }

@@ -71,7 +71,7 @@ berth prove HOST/app:v1 --budget 8MiB`,
 	}
 	cmd.Flags().StringArrayVar(&platformFlags, "platform", nil, "prove what an engine of this platform would take (repeatable)")
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy target (repeatable)")
-	proving = a.provingFlags(cmd, 0)
+	proving = a.provingFlags(cmd)
 	a.targetsFlag(cmd)
 	profile.flags(cmd)
 	return cmd

@@ -10,19 +10,15 @@ import (
 	"berth/check"
 )
 
-// checkBudget is how much of an image check reads where --budget does not say: several
-// targets are often asked about many images, and the loader of a small dynamic image is
-// within it.
-const checkBudget = 8 << 20
-
 // provingFlags are how prove and check read layers.
 type provingFlags struct {
 	budget byteSize
 }
 
-// provingFlags adds them to a command whose budget is so many bytes, or none.
-func (a *app) provingFlags(cmd *cobra.Command, budget int64) *provingFlags {
-	f := &provingFlags{budget: byteSize(budget)}
+// provingFlags adds them to a command. Without a budget as much is read as it takes: an
+// answer that is certain is worth more than the bytes.
+func (a *app) provingFlags(cmd *cobra.Command) *provingFlags {
+	f := new(provingFlags)
 	cmd.Flags().Var(&f.budget, "budget", "bytes of layers to read for an image at most, such as 8MiB, or none; a proof that it ends is sampled or unknown")
 	return f
 }

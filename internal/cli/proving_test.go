@@ -57,8 +57,8 @@ func TestBudget(t *testing.T) {
 		{[]string{"prove", ref}, "proven", 10 << 20},
 		{[]string{"prove", ref, "--budget", "none"}, "proven", 10 << 20},
 		{[]string{"prove", ref, "--budget", "100kB"}, "sampled", 100_000},
-		{[]string{"check", ref, "--for", "linux/amd64"}, "sampled", 8 << 20},
-		{[]string{"check", ref, "--for", "linux/amd64", "--budget", "none"}, "proven", 10 << 20},
+		{[]string{"check", ref, "--for", "linux/amd64"}, "proven", 10 << 20},
+		{[]string{"check", ref, "--for", "linux/amd64", "--budget", "8MiB"}, "sampled", 8 << 20},
 		{[]string{"check", ref, "--for", "linux/amd64", "--budget", "1 MiB"}, "sampled", 1 << 20},
 	} {
 		code, out := run(append(test.args, "-o", "json")...)
