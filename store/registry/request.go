@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -306,11 +305,4 @@ func readBounded(response *http.Response, limit int64) ([]byte, error) {
 }
 
 // printable keeps control characters of foreign text off the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}
+func printable(s string) string { return store.Printable(s) }
