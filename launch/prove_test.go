@@ -22,7 +22,7 @@ func imageOf(tb testing.TB, layers ...[]imagetest.File) *rootfs.FS {
 		if len(files) == 0 {
 			continue
 		}
-		l := imagetest.GzipLayer(files...)
+		l := imagetest.TarLayer(files...)
 		all = append(all, rootfs.Layer{
 			Descriptor: imagetest.New().AddBlob(l.MediaType, l.Raw),
 			DiffID:     l.DiffID,

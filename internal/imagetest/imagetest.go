@@ -92,6 +92,13 @@ func GzipLayer(files ...File) Layer {
 	return Layer{MediaType: v1.MediaTypeImageLayerGzip, Raw: buf.Bytes(), DiffID: digest.FromBytes(raw)}
 }
 
+// TarLayer packs files into a layer that is not compressed, which costs tests with
+// large files nothing.
+func TarLayer(files ...File) Layer {
+	raw := Tar(files...)
+	return Layer{MediaType: v1.MediaTypeImageLayer, Raw: raw, DiffID: digest.FromBytes(raw)}
+}
+
 // Image is one platform's image to be added to a [Memory].
 type Image struct {
 	// Configured is what the config says; Declared, what the index entry says, and
