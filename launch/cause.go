@@ -41,7 +41,8 @@ const (
 
 // What a [Warning] can be about.
 const (
-	CauseLibraries   = "libraries-not-checked" // of a dynamic executable, not all of them
-	CauseNotFollowed = "command-not-followed"  // what a wrapper or a script starts
-	CausePageSize    = "page-size"             // it needs smaller pages than some hosts have
+	CauseLibraries    = "libraries-not-checked" // of a dynamic executable, not all of them
+	CauseNotFollowed  = "command-not-followed"  // what a wrapper or a script starts
+	CausePageSize     = "page-size"             // it needs smaller pages than some hosts have
+	CauseLinkReplaced = "link-replaced"         // a layer made a folder of a link, and hid what it led to
 )

@@ -35,11 +35,28 @@ func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*P
 	default:
 		return nil, err
 	}
+	p.replacedLinks()
 	p.proof.Evidence = Sampled
 	if fsys.Certain() || p.settled && err == nil {
 		p.proof.Evidence = Proven
 	}
 	return &p.proof, nil
+}
+
+// replacedLinks warns of links that a layer made folders of: a layer that brings
+// "lib/x" destroys a merged /usr, and what is missing then is not missing in any layer.
+func (p *prover) replacedLinks() {
+	fsys, ok := p.fsys.(interface{ Replaced() []rootfs.Replaced })
+	if !ok {
+		return
+	}
+	for _, r := range fsys.Replaced() {
+		by := "layer " + r.By.Descriptor.Digest.String()
+		if r.By.CreatedBy != "" {
+			by += " (" + printable(r.By.CreatedBy) + ")"
+		}
+		p.warn(CauseLinkReplaced, printable(r.Path)+" was a symbolic link to "+printable(r.Target)+", and "+by+" made it a folder by bringing something below it: what the link led to is not there any more; copy to "+printable(r.Target)+" instead")
+	}
 }
 
 // prover is one proof in the making.
