@@ -53,7 +53,7 @@ func elf(p string) string { return string(imagetest.ELF(platform.MustParse(p), "
 // each: every program goes with its own kernel, and with no other.
 func TestGoPrograms(t *testing.T) {
 	if testing.Short() {
-		t.Skip("-short: this compiles a program for each platform")
+		imagetest.Missing(t, "time to compile a program for each platform", "leave -short out")
 	}
 	all := append(imagetest.GoPlatforms[:len(imagetest.GoPlatforms):len(imagetest.GoPlatforms)], "linux/loong64", "linux/mips64le")
 	for _, name := range all {

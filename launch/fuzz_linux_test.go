@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/internal/imagetest"
 )
 
 // mutations is how many files of each kind [TestMutations] makes, unless the environment
@@ -22,7 +24,7 @@ const mutations = 300
 func TestMutations(t *testing.T) {
 	host := thisMachine(t)
 	if emulated := handlers(t); len(emulated) > 0 {
-		t.Skipf("this machine emulates others: binfmt_misc has %s; switch them off with echo 0", strings.Join(emulated, ", "))
+		imagetest.Missing(t, "a kernel without emulation (binfmt_misc has "+strings.Join(emulated, ", ")+")", "switch them off: echo 0 into each")
 	}
 	n := mutations
 	if more, err := strconv.Atoi(os.Getenv("MUTATIONS")); err == nil {

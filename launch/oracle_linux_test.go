@@ -202,7 +202,7 @@ func TestKernel(t *testing.T) {
 	for _, c := range corpus() {
 		t.Run(c.name, func(t *testing.T) {
 			if c.foreign && len(emulated) > 0 {
-				t.Skipf("this machine emulates others: binfmt_misc has %s; switch them off with echo 0", strings.Join(emulated, ", "))
+				imagetest.Missing(t, "a kernel without emulation (binfmt_misc has "+strings.Join(emulated, ", ")+")", "switch them off: echo 0 into each")
 			}
 			fsys := imageOf(t, c.lower, c.files)
 			p := &prover{ctx: t.Context(), fsys: fsys, process: FromConfig(c.process)}

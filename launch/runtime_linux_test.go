@@ -95,7 +95,7 @@ func runtimeOracle(t *testing.T, agrees func(*Proof, ran) string, program ...str
 	for _, c := range corpus() {
 		t.Run(c.name, func(t *testing.T) {
 			if c.foreign && len(emulated) > 0 {
-				t.Skipf("this machine emulates others: binfmt_misc has %s; switch them off with echo 0", strings.Join(emulated, ", "))
+				imagetest.Missing(t, "a kernel without emulation (binfmt_misc has "+strings.Join(emulated, ", ")+")", "switch them off: echo 0 into each")
 			}
 			fsys := imageOf(t, c.lower, c.files)
 			proof := prove(t, fsys, c.process, host)

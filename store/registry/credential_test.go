@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"berth/internal/imagetest"
 )
 
 // home makes an empty home, and returns a function that writes files into it.
@@ -96,7 +98,7 @@ func TestDefaultCredentials(t *testing.T) {
 
 func TestCredentialHelper(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("a credential helper is made here as a shell script: run this test where there is /bin/sh")
+		imagetest.Missing(t, "/bin/sh, for a credential helper that is a script", "run this test on Linux or macOS")
 	}
 	dir, write := home(t)
 	write("docker-credential-berth-test", `#!/bin/sh

@@ -9,8 +9,8 @@
 //	manifest, err := repository.Manifest(ctx, "3.20")
 //
 // One Client serves all the registries of a run: it holds their tokens and their
-// connections. Where both ends of a copy are known, [Repository.Warm] obtains the
-// tokens of both at once, before the work.
+// connections. Where it is known beforehand what will be needed on a host, [Client.Intend]
+// makes its first token one for all of that.
 //
 // What this package decides:
 //
@@ -30,7 +30,6 @@
 package registry
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -269,15 +268,6 @@ func (r *Repository) Name() string { return r.name }
 
 // String is HOST/REPOSITORY.
 func (r *Repository) String() string { return r.endpoint.host + "/" + r.name }
-
-// Warm obtains the token that reading this repository, or writing to it, will
-// need. Call it for both ends at once, before the work.
-func (r *Repository) Warm(ctx context.Context, write bool) error {
-	if write {
-		return r.endpoint.authorize(ctx, []string{PushScope(r.name)})
-	}
-	return r.endpoint.authorize(ctx, []string{PullScope(r.name)})
-}
 
 // drain reads a little of a body nobody wants, so that its connection can be used
 // again, and closes it.

@@ -123,35 +123,6 @@ func cutScope(scope string) (resource, actions string) {
 	return scope[:i], scope[i+1:]
 }
 
-// authorize implements [Repository.Warm].
-func (e *endpoint) authorize(ctx context.Context, scopes []string) error {
-	// The grant is there before the answer is, so that whoever comes meanwhile with
-	// fewer scopes waits for this token instead of asking for one of its own.
-	e.auth.grantFor(scopes)
-	c := call{op: "authenticating at", method: http.MethodGet, url: e.url("/v2/"), scopes: scopes}
-	return e.client.retry(ctx, func(ctx context.Context) error {
-		if e.auth.current().scheme == "" {
-			response, err := e.send(ctx, c, "")
-			if err != nil {
-				return e.broken(c, err)
-			}
-			defer drain(response.Body)
-			if response.StatusCode != http.StatusUnauthorized {
-				// Without a 401 there is nothing to obtain. Whatever else is wrong, the
-				// request that the caller is about to send will say it better.
-				return nil
-			}
-			offered, err := chooseChallenge(response.Header)
-			if err != nil {
-				return e.unauthorized(c, response.StatusCode, Credential{}, err)
-			}
-			e.auth.learn(offered, nil)
-		}
-		_, err := e.authorization(ctx, c, "")
-		return err
-	})
-}
-
 // authorization returns the Authorization header for a call, or "" as long as the
 // registry has not asked for one. A header that was refused is not returned again.
 func (e *endpoint) authorization(ctx context.Context, c call, refused string) (string, error) {

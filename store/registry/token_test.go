@@ -65,29 +65,6 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-func TestWarm(t *testing.T) {
-	g := new(guard)
-	host := imagetest.Registry(t, g.protect)
-	c := newClient(t, Options{})
-	r := c.Repository(host, "app")
-	if err := r.Warm(t.Context(), true); err != nil {
-		t.Fatal(err)
-	}
-	if c.Requests() != 2 {
-		t.Errorf("%d requests to authenticate, want 2", c.Requests())
-	}
-	if err := r.Warm(t.Context(), false); err != nil || c.Requests() != 2 {
-		t.Errorf("a token that covers more was not used: %d requests, %v", c.Requests(), err)
-	}
-	image(t, r)
-	if _, err := r.Manifest(t.Context(), "v1"); err != nil {
-		t.Fatal(err)
-	}
-	if g.issued != 1 || g.refused != 1 || g.asked[0] != PushScope("app") {
-		t.Errorf("%d tokens (%s), %d refusals; want one of each", g.issued, g.asked, g.refused)
-	}
-}
-
 func TestIntend(t *testing.T) {
 	g := new(guard)
 	host := imagetest.Registry(t, g.protect)
@@ -105,13 +82,6 @@ func TestIntend(t *testing.T) {
 	}
 	if want := []string{PushScope("copy") + " " + PullScope("app")}; !slices.Equal(g.asked, want) {
 		t.Errorf("asked for %q, want %q", g.asked, want)
-	}
-}
-
-func TestAuthorizeWhereNothingIsAsked(t *testing.T) {
-	c := newClient(t, Options{})
-	if err := c.Repository(imagetest.Registry(t), "app").Warm(t.Context(), true); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -219,7 +189,6 @@ func TestWrongPassword(t *testing.T) {
 	wrong := newClient(t, Options{Credentials: credentials(Credential{Username: "bob", Password: secret})})
 	_, err := wrong.Repository(host, "app").Manifest(t.Context(), "v1")
 	wantError(t, err, store.ErrUnauthorized, "authenticating at "+host, "gives no token", "incorrect username or password, not [redacted]", "user bob")
-	wantError(t, wrong.Repository(host, "app").Warm(t.Context(), true), store.ErrUnauthorized, "user bob")
 
 	right := newClient(t, Options{Credentials: credentials(Credential{Username: "alice", Password: secret})})
 	image(t, right.Repository(host, "app"))
@@ -238,7 +207,7 @@ func TestIdentityToken(t *testing.T) {
 func TestTokenServerIsTriedAgain(t *testing.T) {
 	g := new(guard)
 	host := imagetest.Registry(t, first(2, "GET /token", imagetest.Status(http.StatusServiceUnavailable, "UNAVAILABLE")), g.protect)
-	if err := newClient(t, Options{}).Repository(host, "app").Warm(t.Context(), false); err != nil {
+	if _, err := newClient(t, Options{}).Repository(host, "app").Resolve(t.Context(), "v1"); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
 	traffic := new(imagetest.Traffic)
@@ -330,16 +299,20 @@ func TestCancelledWaiterLeavesTheOthers(t *testing.T) {
 	r := newClient(t, Options{}).Repository(host, "app")
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
-	go func() { failed <- r.Warm(ctx, true) }()
+	resolve := func(ctx context.Context) error {
+		_, err := r.Resolve(ctx, "v1")
+		return err
+	}
+	go func() { failed <- resolve(ctx) }()
 	<-started
 	done := make(chan error)
-	go func() { done <- r.Warm(t.Context(), true) }()
+	go func() { done <- resolve(t.Context()) }()
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want the context's error", err)
 	}
 	close(release)
-	if err := <-done; err != nil {
+	if err := <-done; !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("the one who waited got the other's failure: %v", err)
 	}
 }
