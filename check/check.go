@@ -23,6 +23,8 @@ type Subject struct {
 	// Name is the reference as it was given.
 	Name string
 	Need target.Need
+	// Override is what the deployment starts instead of what the image's config says.
+	Override launch.Override
 	// Image is nil exactly when Err says why it could not be opened.
 	Image *image.Image
 	Err   error
@@ -36,6 +38,8 @@ type Subject struct {
 type Start struct {
 	Manifest *image.Manifest
 	Host     launch.Host
+	// Process is what was to be started.
+	Process launch.Process
 	// Proof is nil exactly when Err says why the bytes could not be read.
 	Proof *launch.Proof
 	Err   error

@@ -22,6 +22,8 @@ type Ask struct {
 	Name string
 	// Needs are the targets that the image is to run on.
 	Needs []target.Need
+	// Override is what is started of it instead of what its config says.
+	Override launch.Override
 }
 
 // GatherOptions is how facts are gathered. Its zero value proves nothing.
@@ -56,7 +58,7 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 func gather(ctx context.Context, open func(store.Reference) (store.Source, error), ask Ask, opts GatherOptions) []*Subject {
 	var subjects []*Subject
 	for _, need := range ask.Needs {
-		subjects = append(subjects, &Subject{Reference: ask.Reference, Name: ask.Name, Need: need})
+		subjects = append(subjects, &Subject{Reference: ask.Reference, Name: ask.Name, Need: need, Override: ask.Override})
 	}
 	src, err := open(ask.Reference)
 	var im *image.Image

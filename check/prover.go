@@ -20,10 +20,12 @@ type Prover struct {
 	// MaxFetch is how many bytes of layers may be fetched for the proof of one image; zero
 	// is no budget. A proof that the budget ended is sampled, or unknown.
 	MaxFetch int64
+	// Override is what is started instead of what configs say. Each subject has its own.
+	Override launch.Override
 }
 
 // Prove reads as much of a manifest's layers as it takes to say what happens when
-// host starts its configured process.
+// host starts its process.
 func Prove(ctx context.Context, src store.BlobReader, m *image.Manifest, host launch.Host) *Start {
 	return Prover{}.Prove(ctx, src, m, host)
 }
@@ -40,13 +42,14 @@ func ProveAll(ctx context.Context, src store.BlobReader, manifests []*image.Mani
 
 // Prove is [Prove] as p reads.
 func (p Prover) Prove(ctx context.Context, src store.BlobReader, m *image.Manifest, host launch.Host) *Start {
-	s := &Start{Manifest: m, Host: host, Total: m.Size()}
+	process := launch.FromConfig(p.Override.Apply(m.Config.Config))
+	s := &Start{Manifest: m, Host: host, Process: process, Total: m.Size()}
 	if s.Err = provable(m, host); s.Err != nil {
 		return s
 	}
 	fs := rootfs.New(layersOf(src, m), rootfs.Options{MaxFetch: p.MaxFetch})
 	defer fs.Close()
-	s.Proof, s.Err = launch.Prove(ctx, fs, launch.FromConfig(m.Config.Config), host)
+	s.Proof, s.Err = launch.Prove(ctx, fs, process, host)
 	s.Fetched = fs.Fetched()
 	return s
 }
@@ -93,7 +96,9 @@ func (p Prover) Subjects(ctx context.Context, src store.BlobReader, subjects []*
 			continue
 		}
 		group.Go(func() error {
-			s.Start = p.Prove(ctx, src, s.Selected, HostOf(s.Need))
+			own := p
+			own.Override = s.Override
+			s.Start = own.Prove(ctx, src, s.Selected, HostOf(s.Need))
 			return nil
 		})
 	}

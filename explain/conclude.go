@@ -133,9 +133,9 @@ func (e *Explanation) conflicts(said Said, j *judged) {
 
 // command is what an image starts, for a sentence.
 func command(s Subject) string {
-	args := launch.FromConfig(s.Named.Manifest.Config.Config).Args
+	args := s.Named.Process.Args
 	if s.Start != nil {
-		args = launch.FromConfig(s.Start.Manifest.Config.Config).Args
+		args = s.Start.Process.Args
 	}
 	if len(args) == 0 {
 		return "nothing"

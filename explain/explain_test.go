@@ -28,7 +28,7 @@ func proven(t *testing.T, proof *launch.Proof) Subject {
 	}
 	s := &check.Subject{Name: "app:v1", Need: target.Need{Platform: amd64}, Image: im}
 	s.Select()
-	s.Start = &check.Start{Manifest: s.Selected, Host: launch.Host{Platform: amd64}, Proof: proof}
+	s.Start = &check.Start{Manifest: s.Selected, Host: launch.Host{Platform: amd64}, Process: launch.Process{Args: []string{"/app"}}, Proof: proof}
 	return Subject{Subject: s}
 }
 

@@ -43,7 +43,7 @@ func (r Reading) OtherProgram(start *check.Start) (string, bool) {
 	if named == "" || strings.Contains(path.Base(named), ".so") { // a library's loader failed
 		return "", false
 	}
-	args := launch.FromConfig(start.Manifest.Config.Config).Args
+	args := start.Process.Args
 	if len(args) > 0 && (args[0] == named || args[0] == path.Base(named)) {
 		return "", false
 	}

@@ -14,6 +14,7 @@ import (
 	"berth/check"
 	"berth/explain"
 	"berth/image"
+	"berth/launch"
 	"berth/platform"
 	"berth/store"
 	"berth/target"
@@ -21,6 +22,7 @@ import (
 
 func (a *app) explain() *cobra.Command {
 	var imageFlag, forFlag, platformFlag string
+	var process processFlags
 	cmd := &cobra.Command{
 		Use:   "explain [TEXT…]",
 		Short: "Explain an error text: what happened, on what evidence, what to do",
@@ -51,6 +53,13 @@ berth explain --image HOST/app:v1 --for fargate < stopped-reason.txt`,
 			if imageFlag == "" && (forFlag != "" || platformFlag != "") {
 				return usagef("--for and --platform are about an image: add --image IMAGE")
 			}
+			override, err := process.override(cmd)
+			if err != nil {
+				return err
+			}
+			if imageFlag == "" && !override.IsZero() {
+				return usagef("--entrypoint, --command, --user, --workdir and --env are about an image: add --image IMAGE")
+			}
 			text, err := a.errorText(args)
 			if err != nil {
 				return err
@@ -62,7 +71,7 @@ berth explain --image HOST/app:v1 --for fargate < stopped-reason.txt`,
 				if err != nil {
 					return err
 				}
-				if subjects, err = a.subjects(cmd.Context(), reading, imageFlag, needs); err != nil {
+				if subjects, err = a.subjects(cmd.Context(), reading, imageFlag, needs, override); err != nil {
 					return err
 				}
 			}
@@ -80,6 +89,7 @@ berth explain --image HOST/app:v1 --for fargate < stopped-reason.txt`,
 	cmd.Flags().StringVar(&forFlag, "for", "", "the deploy target that it failed on: NAME[/ARCH] or a platform")
 	cmd.Flags().StringVar(&platformFlag, "platform", "", "the platform of the host that it failed on (os/arch[/variant])")
 	a.targetsFlag(cmd)
+	process.flags(cmd)
 	return cmd
 }
 
@@ -165,7 +175,7 @@ func (a *app) ranOn(r explain.Reading, forFlag, platformFlag string) ([]target.N
 // subjects opens and proves the image, for each need or, without any, for each of its
 // own platforms. What could not be read is in them; the error is wrong usage or that
 // of ctx.
-func (a *app) subjects(ctx context.Context, r explain.Reading, name string, needs []target.Need) ([]explain.Subject, error) {
+func (a *app) subjects(ctx context.Context, r explain.Reading, name string, needs []target.Need, override launch.Override) ([]explain.Subject, error) {
 	ref, err := store.ParseReference(name)
 	if err != nil {
 		return nil, usageError{err}
@@ -195,7 +205,7 @@ func (a *app) subjects(ctx context.Context, r explain.Reading, name string, need
 	}
 	var facts []*check.Subject
 	for _, need := range needs {
-		s := &check.Subject{Reference: ref, Name: name, Need: need, Image: im}
+		s := &check.Subject{Reference: ref, Name: name, Need: need, Override: override, Image: im}
 		s.Select()
 		if s.Selected == nil && !im.IsIndex && len(im.Manifests) == 1 && im.Manifests[0].Kind == image.KindImage {
 			// Engines take a lone manifest of whatever platform.
@@ -208,16 +218,11 @@ func (a *app) subjects(ctx context.Context, r explain.Reading, name string, need
 	for _, fact := range facts {
 		s := explain.Subject{Subject: fact, Assumed: assumed}
 		if program, ok := r.OtherProgram(fact.Start); ok {
-			s.Named = check.Prove(ctx, src, starting(fact.Selected, program), check.HostOf(fact.Need))
+			other := override
+			other.Entrypoint, other.Command = []string{program}, nil
+			s.Named = check.Prover{Override: other}.Prove(ctx, src, fact.Selected, check.HostOf(fact.Need))
 		}
 		subjects = append(subjects, s)
 	}
 	return subjects, ctx.Err()
-}
-
-// starting is a manifest as if it started program.
-func starting(m *image.Manifest, program string) *image.Manifest {
-	other := *m
-	other.Config.Config.Entrypoint, other.Config.Config.Cmd = []string{program}, nil
-	return &other
 }

@@ -17,6 +17,7 @@ import (
 func (a *app) prove() *cobra.Command {
 	var platformFlags, forFlags []string
 	var profile hostProfile
+	var process processFlags
 	var proving *provingFlags
 	cmd := &cobra.Command{
 		Use:   "prove IMAGE",
@@ -26,10 +27,15 @@ for every platform on a host of its own kind, for --platform, or on the hosts of
 the deploy targets of --for.
 
 It reads as much of the layers as makes the answer certain. With --budget it stops
-there; what could still change the answer makes it sampled instead of proven.`,
+there; what could still change the answer makes it sampled instead of proven.
+
+With --entrypoint, --command, --user, --workdir and --env it proves what a
+deployment starts instead of what the image says, merged as docker run does: an
+entrypoint drops the image's command.`,
 		Example: `berth prove grafana/grafana
 berth prove HOST/app:v1 --platform linux/arm64
 berth prove HOST/app:v1 --for fargate -o json
+berth prove HOST/app:v1 --entrypoint /bin/sh --command '-c "exec app"' --user 1000
 berth prove HOST/app:v1 --budget 8MiB`,
 		Args: arguments(1, 1, "an IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +54,10 @@ berth prove HOST/app:v1 --budget 8MiB`,
 			for _, p := range wants {
 				needs = append(needs, target.Need{Platform: p, Why: "asked for"})
 			}
+			override, err := process.override(cmd)
+			if err != nil {
+				return err
+			}
 			src, im, err := a.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -59,7 +69,9 @@ berth prove HOST/app:v1 --budget 8MiB`,
 			if err := profile.apply(cmd, hosts); err != nil {
 				return err
 			}
-			starts, err := a.prover(proving).All(cmd.Context(), src, manifests, hosts)
+			prover := a.prover(proving)
+			prover.Override = override
+			starts, err := prover.All(cmd.Context(), src, manifests, hosts)
 			if err != nil {
 				return err
 			}
@@ -74,6 +86,7 @@ berth prove HOST/app:v1 --budget 8MiB`,
 	proving = a.provingFlags(cmd)
 	a.targetsFlag(cmd)
 	profile.flags(cmd)
+	process.flags(cmd)
 	return cmd
 }
 
