@@ -126,7 +126,10 @@ func (f *File) parse() ([]Node, error) {
 	var documents []Node
 	// JSON writes characters beyond the first 65,536 as two escapes, which YAML does not know.
 	// Nothing that is read here has such a character; positions must stay.
-	data := surrogate.ReplaceAll(f.Data, []byte(`$1\ufffd`))
+	data := f.Data
+	for range 2 { // a match begins with the character before, so the second half is left over
+		data = surrogate.ReplaceAll(data, []byte(`$1\ufffd`))
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		return nil, f.syntaxError(err)
