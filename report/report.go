@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opencontainers/go-digest"
+
 	"berth/check"
 	"berth/explain"
 	"berth/image"
@@ -26,6 +28,8 @@ type Format interface {
 	Check([]check.Result) error
 	// Copy writes what was copied, or would be.
 	Copy(*Copied) error
+	// Index writes of what an index was made, or would be.
+	Index(*Indexed) error
 	// Targets writes what is known of deploy targets. With one target, all of it.
 	Targets([]*target.Target) error
 	// Explanation writes what an error text came from.
@@ -52,6 +56,23 @@ type Copied struct {
 	Source, Destination string
 	Selection           *image.Selection
 	Plan                *transfer.Plan
+	// Result is nil with DryRun.
+	Result *transfer.Result
+	DryRun bool
+	// Starts are the proofs that the tag waited for.
+	Starts []*check.Start
+	// Requests were sent to registries, in all.
+	Requests int64
+	Seconds  float64
+}
+
+// Indexed is an index that was made of images built apart, or with DryRun planned.
+type Indexed struct {
+	Destination string
+	Selection   *image.Selection
+	// From is the source of each manifest, as it was given.
+	From map[digest.Digest]string
+	Plan *transfer.Plan
 	// Result is nil with DryRun.
 	Result *transfer.Result
 	DryRun bool

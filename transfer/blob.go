@@ -15,7 +15,7 @@ func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 	outcome, err := r.dst.PushBlob(ctx, store.Content{
 		Descriptor: d,
 		Open:       func(ctx context.Context, offset int64) (io.ReadCloser, error) { return r.open(ctx, d, offset) },
-		MountFrom:  r.opts.MountFrom,
+		MountFrom:  r.opts.mountFrom(d.Digest),
 	})
 	if err != nil {
 		// What the source said is inside of what the destination says about it.

@@ -64,6 +64,10 @@ type PlanOptions struct {
 	// leave them out as well. One without urls is always sent, because it would be
 	// nowhere otherwise. Either way nothing is ever fetched from the urls.
 	NonDistributable bool
+	// Held tells the manifests that the destination has with all that they refer to,
+	// which are then no part of the plan: those of another tag of its repository. Nil
+	// knows of none.
+	Held func(digest.Digest) bool
 }
 
 // New plans to move sel. It does no I/O.
@@ -127,6 +131,10 @@ func (p *Plan) manifest(m *image.Manifest, blobs map[digest.Digest]store.Descrip
 	}
 	if m.RawConfig != nil {
 		p.configs[m.ConfigDescriptor.Digest] = m.RawConfig
+	}
+	if opts.Held != nil && opts.Held(m.Descriptor.Digest) && m.Descriptor.Digest != p.Root.Digest {
+		p.refers[m.Descriptor.Digest] = references{}
+		return nil
 	}
 	var refers references
 	for _, d := range append([]store.Descriptor{m.ConfigDescriptor}, m.Layers...) {

@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -184,4 +185,35 @@ func TestPlanSendsWhatOneManifestCallsDistributable(t *testing.T) {
 			t.Errorf("%d are sent, %d skipped", len(plan.Blobs), len(plan.Skipped))
 		}
 	}
+}
+
+// What the destination's repository has under another tag is not sent again, and
+// blobs of several sources are mounted each from its own.
+func TestHeldAndMountedFromSeveral(t *testing.T) {
+	src, dst := newEnd(fixture()), newEnd(imagetest.New())
+	img := open(t, src)
+	held := img.Images()[0]
+	whole := run(t, planAll(t, src), src, dst, transfer.Options{Tag: "v1"})
+
+	plan, err := transfer.New(img.All(), transfer.PlanOptions{Held: func(d digest.Digest) bool { return d == held.Descriptor.Digest }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(plan.Manifests, func(m store.Manifest) bool { return m.Descriptor.Digest == held.Descriptor.Digest }) {
+		t.Error("the held manifest is to be pushed")
+	}
+	if slices.ContainsFunc(plan.Blobs, func(d store.Descriptor) bool { return d.Digest == held.ConfigDescriptor.Digest }) {
+		t.Error("its config is to be pushed")
+	}
+	dst.outcome = func(c store.Content) (store.Outcome, error) {
+		if want := "of " + c.Descriptor.Digest.String(); c.MountFrom != want {
+			t.Errorf("mount from %q, want %q", c.MountFrom, want)
+		}
+		return store.Mounted, nil
+	}
+	result := run(t, plan, src, dst, transfer.Options{Tag: "v2", MountFor: func(d digest.Digest) string { return "of " + d.String() }})
+	if result.Manifests != whole.Manifests-1 {
+		t.Errorf("%d manifests were pushed, and %d the first time", result.Manifests, whole.Manifests)
+	}
+	wantWhole(t, dst.Memory, "v2", plan.Root.Digest)
 }

@@ -37,6 +37,9 @@ type Options struct {
 	// MountFrom is the source's repository where both ends are on one registry:
 	// blobs are mounted from there instead of sent.
 	MountFrom string
+	// MountFor says it of each blob, where a plan has several sources. Nil means
+	// MountFrom for all of them.
+	MountFor func(digest.Digest) string
 	// Current answers what the tag (without one: the root's digest) names in the
 	// destination before the run, or store.ErrNotFound. Nil means that the run asks.
 	// Whoever asked while the image was being opened saves a round trip.
@@ -107,6 +110,13 @@ func (r *run) run(ctx context.Context) error {
 	return nil
 }
 
+func (o Options) mountFrom(d digest.Digest) string {
+	if o.MountFor != nil {
+		return o.MountFor(d)
+	}
+	return o.MountFrom
+}
+
 func (o Options) jobs() int {
 	if o.Jobs > 0 {
 		return o.Jobs
@@ -152,7 +162,9 @@ func (r *run) tasks() []*task {
 				t.after(blobs[d])
 			}
 			for _, d := range refers.manifests {
-				t.after(manifests[d])
+				if child, ok := manifests[d]; ok { // else the destination holds it
+					t.after(child)
+				}
 			}
 		}
 		manifests[m.Descriptor.Digest] = t

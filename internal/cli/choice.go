@@ -18,13 +18,8 @@ type choice struct {
 }
 
 func (a *app) choice(flags copyFlags) (*choice, error) {
-	switch flags.prove {
-	case "auto", "always", "never":
-	default:
-		return nil, usagef("--prove %q is not known: write auto, always or never", flags.prove)
-	}
-	if flags.jobs < 1 {
-		return nil, usagef("--jobs %d: at least 1 is needed", flags.jobs)
+	if err := a.checkCopying(flags.prove, flags.jobs); err != nil {
+		return nil, err
 	}
 	if len(flags.platforms) > 0 && len(flags.targets) > 0 {
 		return nil, usagef("--platform and --for both say what to copy: write one of them")

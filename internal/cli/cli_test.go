@@ -59,6 +59,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 //	arm:v1     arm64 alone, without an index
 //	one:v1     amd64 alone, an index because of its attestation
 //	lying:v1   declared and configured as arm64, its program is amd64
+//	torn:v1    declared as arm64, and it is; configured as amd64
 //	shell:v1   amd64, a script without a shebang
 func publish(host string) error {
 	client := registry.New(registry.Options{})
@@ -74,6 +75,11 @@ func publish(host string) error {
 			m.AddIndex("v1", "", one, m.AddAttestation(one))
 		},
 		"lying": func(m *imagetest.Memory) { m.AddIndex("v1", "", m.AddImage(program(arm64, amd64), "")) },
+		"torn": func(m *imagetest.Memory) {
+			img := program(amd64, arm64)
+			img.Declared = arm64
+			m.AddIndex("v1", "", m.AddImage(img, ""))
+		},
 		"shell": func(m *imagetest.Memory) { m.AddImage(running(amd64, "echo hello\n"), "v1") },
 	} {
 		m := imagetest.New()

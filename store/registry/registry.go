@@ -266,6 +266,9 @@ func (r *Repository) Host() string { return r.endpoint.host }
 // Name is the repository's name on its registry.
 func (r *Repository) Name() string { return r.name }
 
+// Mirrored tells whether what is read may come from another registry.
+func (r *Repository) Mirrored() bool { return len(r.mirrors) > 0 }
+
 // String is HOST/REPOSITORY.
 func (r *Repository) String() string { return r.endpoint.host + "/" + r.name }
 
