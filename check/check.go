@@ -2,12 +2,11 @@
 // deploy targets need, and says what follows.
 //
 // Start with [Gather], which does all the reading, then [Run], which does none:
-// rules are functions over facts. [Rules] lists them.
+// rules are functions over facts. [Rules] lists them. For deployment files,
+// [Deployed] says what is to be gathered, and [Examine] what was found in all.
 package check
 
 import (
-	"slices"
-
 	"github.com/opencontainers/go-digest"
 
 	"berth/image"
@@ -15,6 +14,7 @@ import (
 	"berth/platform"
 	"berth/store"
 	"berth/target"
+	"berth/workload"
 )
 
 // Subject is one image held against one need, with all that was found out.
@@ -22,10 +22,19 @@ type Subject struct {
 	Reference store.Reference
 	// Name is the reference as it was given.
 	Name string
+	// Need has no platform where nothing determines one; its Why then says so.
 	Need target.Need
+	// Origin is the place of a deployment file that asks for it, or nil.
+	Origin *Origin
+	// Open says why there is no image to look at, by the nature of what was asked; empty
+	// where there is one.
+	Open string
+	// Locked is the digest to look at in place of what Reference names, or empty; Now is what
+	// it names, where that was found out.
+	Locked, Now digest.Digest
 	// Override is what the deployment starts instead of what the image's config says.
 	Override launch.Override
-	// Image is nil exactly when Err says why it could not be opened.
+	// Image is nil exactly when Open or Err says why it could not be opened.
 	Image *image.Image
 	Err   error
 	// Selected is the manifest that the target takes; nil where it finds none.
@@ -83,8 +92,14 @@ type Rule struct {
 	// ID is stable and never reused, "BER001". Name is for people, "platform-missing".
 	ID, Name string
 	// Doc says in one line what the rule finds.
-	Doc   string
+	Doc string
+	// Check looks at a subject, File at what a deployment file says by itself. A rule has
+	// one of them.
 	Check func(*Subject) []Finding
+	File  func(*workload.Reading) []Finding
+	// ofFiles says that Check looks at where a subject comes from, and needs neither an image
+	// nor a platform.
+	ofFiles bool
 }
 
 // Finding is one thing that is wrong.
@@ -94,14 +109,22 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	// Message is one sentence that names the image, what is needed and what is there.
 	Message string `json:"message"`
-	// Why says where the need comes from.
-	Why string `json:"why,omitempty"`
+	// Pos is the place that it is about: where a deployment file names the image, or the
+	// mistake itself. nil for what no file says. Snippet is its line.
+	Pos     *workload.Pos `json:"position,omitempty"`
+	Snippet string        `json:"snippet,omitempty"`
+	// Why says where the need comes from, WhyPos where a file says so.
+	Why    string        `json:"why,omitempty"`
+	WhyPos *workload.Pos `json:"whyPosition,omitempty"`
 	// Details are further lines of evidence.
 	Details []string `json:"details,omitempty"`
 	// Manifest is the one that the finding is about.
 	Manifest digest.Digest `json:"manifest,omitempty"`
 	// Fixes are alternatives, the best first.
 	Fixes []Fix `json:"fixes"`
+	// Ignored is the reason that someone gave for not reporting it, or empty. Such a finding
+	// decides nothing.
+	Ignored string `json:"ignored,omitempty"`
 }
 
 // Fix is one way to mend a finding.
@@ -110,6 +133,8 @@ type Fix struct {
 	// Command is ready to paste, or empty where an edit is what it takes. Words in
 	// capitals are for the user to fill in.
 	Command string `json:"command,omitempty"`
+	// Edits of deployment files do it, where edits can.
+	Edits []workload.Edit `json:"edits,omitempty"`
 }
 
 // Rules are all rules, by ID.
@@ -126,6 +151,18 @@ func Rules() []Rule {
 		compressionRefused,
 		tooLarge,
 		fallbackPlatform,
+		platformMayBeMissing,
+		defaultPlatform,
+		mutableTag,
+		buildPlatform,
+		dockerfileTargetArgDefault,
+		dockerfileTargetArgUndeclared,
+		dockerfileBuildPlatformFinal,
+		dockerfilePlatformConstant,
+		dockerfileArchitectureInURL,
+		dockerfileGOARCHConstant,
+		unusedIgnore,
+		tagMoved,
 	}
 }
 
@@ -150,66 +187,7 @@ type Result struct {
 	// Unknowns are what berth could not tell, each a sentence. With [RunsNot] and
 	// [Runs] they are beside the point of the verdict.
 	Unknowns []string
-}
-
-// Run applies all rules to each subject, in order.
-func Run(subjects []*Subject) []Result {
-	var results []Result
-	for _, s := range subjects {
-		results = append(results, run(s))
-	}
-	return results
-}
-
-var severities = []Severity{Error, Warning, Notice}
-
-func run(s *Subject) Result {
-	r := Result{Subject: s, Verdict: Runs, Findings: []Finding{}, Unknowns: []string{}}
-	if s.Err != nil {
-		r.Verdict = Unknown
-		r.Unknowns = append(r.Unknowns, s.Err.Error())
-		return r
-	}
-	for _, rule := range Rules() {
-		for _, f := range rule.Check(s) {
-			f.Rule, f.Name = rule.ID, rule.Name
-			r.Findings = append(r.Findings, f)
-		}
-	}
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
-	})
-	blocking, open := unknowns(s)
-	r.Unknowns = append(append(r.Unknowns, blocking...), open...)
-	switch {
-	case len(r.Findings) > 0 && r.Findings[0].Severity == Error:
-		r.Verdict = RunsNot
-	case len(blocking) > 0:
-		r.Verdict = Unknown
-	}
-	return r
-}
-
-// unknowns are what keeps berth from a verdict, and what is merely not known of
-// the target.
-func unknowns(s *Subject) (blocking, open []string) {
-	switch {
-	case s.Selected == nil:
-		for _, m := range s.Image.Manifests {
-			if m.Err != nil && m.Declared == nil {
-				blocking = append(blocking, "a manifest of the index could not be read, and may be the one that is needed: "+m.Err.Error())
-			}
-		}
-	case s.Selected.Err != nil:
-		blocking = append(blocking, "the manifest for "+platform.Format(s.Need.Platform)+" could not be read: "+s.Selected.Err.Error())
-	case s.Start == nil:
-	case s.Start.Err != nil:
-		blocking = append(blocking, "its bytes could not be read: "+s.Start.Err.Error())
-	case s.Start.Proof.Verdict == launch.Unknown:
-		blocking = append(blocking, "whether it starts: "+s.Start.Proof.Reason)
-	}
-	if t := s.Need.Target; t != nil && s.Image.IsIndex && t.Accepts.Index == target.Unknown {
-		open = append(open, "whether "+t.Title+" accepts a multi-platform index: no source says so (berth copy --for "+t.Name+" makes a plain manifest)")
-	}
-	return blocking, open
+	// Failed says that something that berth looks at could not be read. Other unknowns are
+	// left open by the nature of what was asked.
+	Failed bool
 }

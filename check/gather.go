@@ -2,11 +2,15 @@ package check
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"berth/image"
 	"berth/launch"
+	"berth/platform"
 	"berth/store"
 	"berth/target"
 )
@@ -15,15 +19,14 @@ import (
 // holds a few layer streams open; a registry sees at most a few dozen requests.
 const atOnce = 8
 
-// Ask is a question that [Gather] collects the facts for.
-type Ask struct {
-	Reference store.Reference
-	// Name is the reference as it was given.
-	Name string
-	// Needs are the targets that the image is to run on.
-	Needs []target.Need
-	// Override is what is started of it instead of what its config says.
-	Override launch.Override
+// Asked returns what is to be found out of one image: a subject for each need. name is
+// the reference as it was given.
+func Asked(ref store.Reference, name string, needs []target.Need) []*Subject {
+	var subjects []*Subject
+	for _, need := range needs {
+		subjects = append(subjects, &Subject{Reference: ref, Name: name, Need: need})
+	}
+	return subjects
 }
 
 // GatherOptions is how facts are gathered. Its zero value proves nothing.
@@ -34,55 +37,120 @@ type GatherOptions struct {
 	Prover Prover
 }
 
-// Gather opens the images that are asked about, each once, and proves what each
-// target would start. It returns a subject for each need, in order. What could not be
-// read is in the subjects; the error is that of ctx.
-func Gather(ctx context.Context, open func(store.Reference) (store.Source, error), asks []Ask, opts GatherOptions) ([]*Subject, error) {
-	perAsk := make([][]*Subject, len(asks))
+// Gather opens the images of subjects, each once however often it occurs, and proves what
+// each target would start. Subjects that are Open, or failed before, are left as they
+// are. What could not be read is in the subjects; the error is that of ctx.
+func Gather(ctx context.Context, open func(store.Reference) (store.Source, error), subjects []*Subject, opts GatherOptions) error {
+	var order []string
+	same := map[string][]*Subject{}
+	for _, s := range subjects {
+		if s.Open != "" || s.Err != nil {
+			continue
+		}
+		key := s.Reference.String() + " " + s.Locked.String()
+		if same[key] == nil {
+			order = append(order, key)
+		}
+		same[key] = append(same[key], s)
+	}
 	var group errgroup.Group
 	group.SetLimit(atOnce)
-	for i, ask := range asks {
+	for _, key := range order {
 		group.Go(func() error {
-			perAsk[i] = gather(ctx, open, ask, opts)
+			gather(ctx, open, same[key], opts)
 			return nil
 		})
 	}
 	_ = group.Wait() // failures are in the subjects
-	var subjects []*Subject
-	for _, s := range perAsk {
-		subjects = append(subjects, s...)
-	}
-	return subjects, ctx.Err()
+	return ctx.Err()
 }
 
-func gather(ctx context.Context, open func(store.Reference) (store.Source, error), ask Ask, opts GatherOptions) []*Subject {
-	var subjects []*Subject
-	for _, need := range ask.Needs {
-		subjects = append(subjects, &Subject{Reference: ask.Reference, Name: ask.Name, Need: need, Override: ask.Override})
-	}
-	src, err := open(ask.Reference)
+// gather opens the one image of subjects.
+func gather(ctx context.Context, open func(store.Reference) (store.Source, error), subjects []*Subject, opts GatherOptions) {
+	ref, locked := subjects[0].Reference, subjects[0].Locked
+	src, err := open(ref)
 	var im *image.Image
+	var now digest.Digest
 	if err == nil {
-		im, err = image.Open(ctx, src, ask.Reference.Identifier())
+		im, now, err = openLocked(ctx, src, ref, locked)
 	}
 	for _, s := range subjects {
-		s.Image, s.Err = im, err
-		if err != nil {
-			s.Image = nil
-			continue
+		s.Err = err
+		if err == nil {
+			s.Image, s.Now = im, now
+			s.Select()
 		}
-		s.Select()
 	}
 	if opts.Prove && err == nil {
-		opts.Prover.Subjects(ctx, src, subjects)
+		proveOnce(ctx, src, subjects, opts.Prover)
 	}
-	return subjects
+}
+
+// openLocked opens the image that was locked, or else the one that ref names, and says
+// what ref names now.
+func openLocked(ctx context.Context, src store.Source, ref store.Reference, locked digest.Digest) (*image.Image, digest.Digest, error) {
+	if locked == "" || ref.Digest != "" {
+		im, err := image.Open(ctx, src, ref.Identifier())
+		if err != nil {
+			return nil, "", err
+		}
+		return im, im.Root.Descriptor.Digest, nil
+	}
+	im, err := image.Open(ctx, src, locked.String())
+	if err != nil {
+		return nil, "", fmt.Errorf("as it was locked: %w", err)
+	}
+	if resolver, ok := src.(store.Resolver); ok {
+		now, err := resolver.Resolve(ctx, ref.Identifier())
+		if err != nil {
+			return nil, "", err
+		}
+		return im, now.Digest, nil
+	}
+	return im, "", nil
+}
+
+// proveOnce proves subjects, those that start the same on the same host together.
+func proveOnce(ctx context.Context, src store.BlobReader, subjects []*Subject, prover Prover) {
+	var first []*Subject
+	like := map[*Subject][]*Subject{}
+	for _, s := range subjects {
+		if !s.starts() {
+			continue
+		}
+		if i := slices.IndexFunc(first, s.startsLike); i >= 0 {
+			like[first[i]] = append(like[first[i]], s)
+		} else {
+			first = append(first, s)
+		}
+	}
+	prover.Subjects(ctx, src, first)
+	for s, others := range like {
+		for _, other := range others {
+			other.Start = s.Start
+		}
+	}
+}
+
+// starts tells whether there is a start that can be proven.
+func (s *Subject) starts() bool {
+	if s.Origin != nil && (s.Origin.Container.Pulled || s.Origin.Container.Process.Unknown != "") {
+		return false
+	}
+	return s.Selected != nil && s.Selected.Err == nil
+}
+
+func (s *Subject) startsLike(other *Subject) bool {
+	return s.Selected == other.Selected && s.Need.Target == other.Need.Target &&
+		platform.Equal(s.Need.Platform, other.Need.Platform) && s.Override.Equal(other.Override)
 }
 
 // Select finds the manifest of s.Image that the target takes.
 func (s *Subject) Select() {
-	// Nothing for the platform is no error here: it is what a rule will say.
-	s.Selected, _ = s.Image.Select(s.Need.Platform)
+	if platform.Known(s.Need.Platform) {
+		// Nothing for the platform is no error here: it is what a rule will say.
+		s.Selected, _ = s.Image.Select(s.Need.Platform)
+	}
 }
 
 // HostOf is the host that a need runs images on.

@@ -29,13 +29,12 @@ func TestOverrides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asks []Ask
+	var subjects []*Subject
 	for _, o := range []launch.Override{{}, {Entrypoint: []string{"/old"}}, {Command: []string{"-v"}}, {User: "nobody"}} {
-		asks = append(asks, Ask{Reference: ref, Name: "app", Needs: []target.Need{{Platform: amd64}}, Override: o})
+		subjects = append(subjects, &Subject{Reference: ref, Name: "app", Need: target.Need{Platform: amd64}, Override: o})
 	}
 	open := func(store.Reference) (store.Source, error) { return m, nil }
-	subjects, err := Gather(t.Context(), open, asks, GatherOptions{Prove: true})
-	if err != nil {
+	if err := Gather(t.Context(), open, subjects, GatherOptions{Prove: true}); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []struct {
@@ -53,7 +52,7 @@ func TestOverrides(t *testing.T) {
 			cause = start.Proof.Failure.Cause
 		}
 		if !slices.Equal(start.Process.Args, want.args) || cause != want.cause {
-			t.Errorf("%+v: started %q with %q, want %q with %q", asks[i].Override, start.Process.Args, cause, want.args, want.cause)
+			t.Errorf("%+v: started %q with %q, want %q with %q", subjects[i].Override, start.Process.Args, cause, want.args, want.cause)
 		}
 	}
 

@@ -16,8 +16,8 @@ var platformMissing = Rule{
 		_, err := s.Image.Select(s.Need.Platform)
 		var none *image.NoPlatformError
 		// With an entry that could not be read, the platform may be there: an unknown.
-		if !errors.As(err, &none) || none.Unread > 0 {
-			return nil
+		if !errors.As(err, &none) || none.Unread > 0 || s.elsewhere() {
+			return nil // or platform-may-be-missing
 		}
 		have := "no platform at all"
 		if len(none.Have) > 0 {
@@ -46,6 +46,12 @@ func (s *Subject) otherPlatforms(have []platform.Platform) []Fix {
 	var fixes []Fix
 	for _, runs := range t.Runs {
 		if platform.Best(runs, have) < 0 {
+			continue
+		}
+		if s.Origin != nil {
+			if s.Origin.Workload.SetPlatform != nil && s.Origin.workloadHas(runs) {
+				fixes = append(fixes, s.setPlatform(runs)...)
+			}
 			continue
 		}
 		fixes = append(fixes, Fix{

@@ -1,20 +1,22 @@
 package check
 
 import (
-	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
 
 func TestRulesAreDocumented(t *testing.T) {
 	names := map[string]bool{}
-	for i, rule := range Rules() {
-		if want := fmt.Sprintf("BER%03d", i+1); rule.ID != want {
-			t.Errorf("rule %d has the ID %s, want %s: IDs are in order and never reused", i, rule.ID, want)
+	last := ""
+	for _, rule := range Rules() {
+		if rule.ID <= last || !regexp.MustCompile(`^BER\d{3}$`).MatchString(rule.ID) {
+			t.Errorf("%s follows %s: IDs are in order, and never reused", rule.ID, last)
 		}
-		if names[rule.Name] || rule.Name == "" || rule.Doc == "" || rule.Check == nil {
-			t.Errorf("%s: name %q, doc %q: both are needed, and the name must be unique", rule.ID, rule.Name, rule.Doc)
+		last = rule.ID
+		if names[rule.Name] || rule.Name == "" || rule.Doc == "" || (rule.Check == nil) == (rule.File == nil) {
+			t.Errorf("%s: name %q, doc %q: both are needed, the name must be unique, and it looks at subjects or at files", rule.ID, rule.Name, rule.Doc)
 		}
 		names[rule.Name] = true
 		page, err := os.ReadFile("../docs/rules/" + rule.ID + ".md")

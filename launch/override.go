@@ -35,6 +35,17 @@ func (o Override) IsZero() bool {
 	return o.Entrypoint == nil && o.Command == nil && o.User == "" && o.WorkDir == "" && len(o.Env) == 0
 }
 
+// Equal tells whether o and other change the same.
+func (o Override) Equal(other Override) bool {
+	return equalArgs(o.Entrypoint, other.Entrypoint) && equalArgs(o.Command, other.Command) &&
+		o.User == other.User && o.WorkDir == other.WorkDir && slices.Equal(o.Env, other.Env)
+}
+
+// equalArgs tells nil from empty: only one of them changes something.
+func equalArgs(a, b []string) bool {
+	return slices.Equal(a, b) && (a == nil) == (b == nil)
+}
+
 // Apply returns the config of what is started: merge of moby's daemon/commit.go, with
 // which Kubernetes and ECS agree. An entrypoint of one empty string, which is what docker
 // run --entrypoint '' sends, clears entrypoint and command (mergeAndVerifyConfig of

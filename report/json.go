@@ -12,6 +12,7 @@ import (
 	"berth/platform"
 	"berth/target"
 	"berth/transfer"
+	"berth/workload"
 )
 
 // jsonFormat writes one document for each call. Its shapes are in docs/schema.
@@ -133,13 +134,33 @@ func proofOf(s *check.Start) launch.Proof {
 type reportDocument struct {
 	Schema  string           `json:"schema"`
 	Results []resultDocument `json:"results"`
+	Files   []fileDocument   `json:"files"`
+}
+
+type fileDocument struct {
+	File     string            `json:"file"`
+	Format   string            `json:"format,omitempty"`
+	Findings []check.Finding   `json:"findings"`
+	Problems []problemDocument `json:"problems"`
+}
+
+type problemDocument struct {
+	Position workload.Pos `json:"position"`
+	Message  string       `json:"message"`
+	// Open says that the file leaves it open by its nature, and is not broken.
+	Open bool `json:"open"`
 }
 
 type resultDocument struct {
-	Reference string          `json:"reference"`
+	Reference string `json:"reference"`
+	// Position is where a deployment file names the image, Workload and Container what for.
+	Position  *workload.Pos   `json:"position,omitempty"`
+	Format    string          `json:"format,omitempty"`
+	Workload  string          `json:"workload,omitempty"`
+	Container string          `json:"container,omitempty"`
 	Digest    digest.Digest   `json:"digest,omitempty"`
 	Target    string          `json:"target,omitempty"`
-	Needed    string          `json:"needed"`
+	Needed    string          `json:"needed,omitempty"`
 	Why       string          `json:"why,omitempty"`
 	Verdict   check.Verdict   `json:"verdict"`
 	Findings  []check.Finding `json:"findings"`
@@ -147,13 +168,19 @@ type resultDocument struct {
 	Proof     *proofDocument  `json:"proof,omitempty"`
 }
 
-func (f *jsonFormat) Check(results []check.Result) error {
-	doc := reportDocument{Schema: "berth/report/v1", Results: []resultDocument{}}
-	for _, r := range results {
+func (f *jsonFormat) Check(report *check.Report) error {
+	doc := reportDocument{Schema: "berth/report/v1", Results: []resultDocument{}, Files: fileDocuments(report.Files)}
+	for _, r := range report.Results {
 		s := r.Subject
 		d := resultDocument{
-			Reference: s.Name, Needed: platform.Format(s.Need.Platform), Why: s.Need.Why,
+			Reference: s.Name, Why: s.Need.Why,
 			Verdict: r.Verdict, Findings: r.Findings, Unknowns: r.Unknowns,
+		}
+		if platform.Known(s.Need.Platform) {
+			d.Needed = platform.Format(s.Need.Platform)
+		}
+		if o := s.Origin; o != nil {
+			d.Position, d.Format, d.Workload, d.Container = &o.Container.Image.Pos, o.Workload.Format, o.Workload.String(), o.Container.Name
 		}
 		if s.Image != nil {
 			d.Digest = s.Image.Root.Descriptor.Digest
@@ -167,6 +194,21 @@ func (f *jsonFormat) Check(results []check.Result) error {
 		doc.Results = append(doc.Results, d)
 	}
 	return f.write(doc)
+}
+
+func fileDocuments(files []check.FileResult) []fileDocument {
+	docs := []fileDocument{}
+	for _, f := range files {
+		d := fileDocument{File: f.Reading.File.Name, Findings: f.Findings, Problems: []problemDocument{}}
+		if f.Reading.Format != nil {
+			d.Format = f.Reading.Format.Name
+		}
+		for _, p := range f.Reading.Problems {
+			d.Problems = append(d.Problems, problemDocument{p.Pos, p.Message, p.Open})
+		}
+		docs = append(docs, d)
+	}
+	return docs
 }
 
 type copyDocument struct {

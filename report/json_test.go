@@ -71,11 +71,10 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 		}
 		needs = append(needs, need)
 	}
-	subjects, err := check.Gather(ctx, open, []check.Ask{
-		{Reference: store.Reference{Transport: store.OCILayout, Path: "x", Tag: "v1"}, Name: "x", Needs: needs},
-		{Reference: store.Reference{Transport: store.OCILayout, Path: "x", Tag: "none"}, Name: "none", Needs: needs[:1]},
-	}, check.GatherOptions{Prove: true})
-	if err != nil {
+	subjects := append(
+		check.Asked(store.Reference{Transport: store.OCILayout, Path: "x", Tag: "v1"}, "x", needs),
+		check.Asked(store.Reference{Transport: store.OCILayout, Path: "x", Tag: "none"}, "none", needs[:1])...)
+	if err := check.Gather(ctx, open, subjects, check.GatherOptions{Prove: true}); err != nil {
 		t.Fatal(err)
 	}
 	selection, err := im.Only([]platform.Platform{platform.MustParse("linux/amd64")}, image.OnlyOptions{})
@@ -100,12 +99,12 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 	}{
 		{"image", "image-v1", func(f Format) error { return f.Image(&Opened{Name: "x", Image: im, Manifests: im.Manifests}) }},
 		{"proof", "proof-v1", func(f Format) error { return f.Proofs(&Proved{Name: "x", Image: im, Starts: starts}) }},
-		{"report", "report-v1", func(f Format) error { return f.Check(check.Run(subjects)) }},
+		{"report", "report-v1", func(f Format) error { return f.Check(check.Examine(check.Facts{Subjects: subjects})) }},
 		{"copy", "copy-v1", func(f Format) error { return f.Copy(&copied) }},
 		{"plan of a copy", "copy-v1", func(f Format) error { return f.Copy(&planned) }},
 		{"targets", "targets-v1", func(f Format) error { return f.Targets(set.All()) }},
 		{"no targets", "targets-v1", func(f Format) error { return f.Targets(nil) }},
-		{"no results", "report-v1", func(f Format) error { return f.Check(nil) }},
+		{"no results", "report-v1", func(f Format) error { return f.Check(&check.Report{}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "docs", "schema", c.schema+".json"))

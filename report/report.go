@@ -25,7 +25,7 @@ type Format interface {
 	// Proofs writes what an image's bytes are.
 	Proofs(*Proved) error
 	// Check writes findings.
-	Check([]check.Result) error
+	Check(*check.Report) error
 	// Copy writes what was copied, or would be.
 	Copy(*Copied) error
 	// Index writes of what an index was made, or would be.

@@ -7,9 +7,9 @@ import (
 	"berth/platform"
 )
 
-func (f *textFormat) Check(results []check.Result) error {
+func (f *textFormat) Check(report *check.Report) error {
 	p := f.page()
-	for i, r := range results {
+	for i, r := range report.Results {
 		if i > 0 {
 			p.line("")
 		}

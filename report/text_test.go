@@ -31,7 +31,7 @@ func TestTextKeepsControlCharactersOffTheTerminal(t *testing.T) {
 		func(f Format) error {
 			return f.Proofs(&Proved{Name: evil, Image: im, Starts: []*check.Start{start, unread}})
 		},
-		func(f Format) error { return f.Check([]check.Result{result}) },
+		func(f Format) error { return f.Check(&check.Report{Results: []check.Result{result}}) },
 		func(f Format) error {
 			return f.Image(&Opened{Name: evil, Image: im, Manifests: []*image.Manifest{&broken}})
 		},

@@ -9,9 +9,10 @@ import (
 // Edit replaces the bytes from Start up to End of a file. All other bytes stay as they
 // are: files are never written anew from what was parsed.
 type Edit struct {
-	File       string
-	Start, End int
-	New        string
+	File  string `json:"file"`
+	Start int    `json:"start"`
+	End   int    `json:"end"`
+	New   string `json:"new"`
 }
 
 // Apply returns data with the edits of one file. Those that are there twice count once;

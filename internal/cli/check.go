@@ -36,24 +36,23 @@ berth check oci:build --for linux/amd64 -o json`,
 			if err != nil {
 				return err
 			}
-			var asks []check.Ask
+			var subjects []*check.Subject
 			for _, arg := range args {
 				ref, err := store.ParseReference(arg)
 				if err != nil {
 					return usageError{err}
 				}
-				asks = append(asks, check.Ask{Reference: ref, Name: arg, Needs: needs})
+				subjects = append(subjects, check.Asked(ref, arg, needs)...)
 			}
 			open := func(ref store.Reference) (store.Source, error) { return a.source(cmd.Context(), ref) }
-			subjects, err := check.Gather(cmd.Context(), open, asks, check.GatherOptions{Prove: !labelsOnly, Prover: a.prover(proving)})
-			if err != nil {
+			if err := check.Gather(cmd.Context(), open, subjects, check.GatherOptions{Prove: !labelsOnly, Prover: a.prover(proving)}); err != nil {
 				return err
 			}
-			results := check.Run(subjects)
-			if err := f.Check(results); err != nil {
+			report := check.Examine(check.Facts{Subjects: subjects})
+			if err := f.Check(report); err != nil {
 				return err
 			}
-			return checkAnswer(results, strict)
+			return checkAnswer(report.Results, strict)
 		},
 	}
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "the deploy target: NAME[/ARCH] or a platform (repeatable)")

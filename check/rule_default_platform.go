@@ -1,0 +1,31 @@
+package check
+
+import (
+	"berth/platform"
+	"berth/workload"
+)
+
+var defaultPlatform = Rule{
+	ID:      "BER015",
+	Name:    "default-platform",
+	Doc:     "No file says the platform; the target's default decides.",
+	ofFiles: true,
+	Check: func(s *Subject) []Finding {
+		if s.Origin == nil || s.Origin.Workload.Requirement.Certainty != workload.Default || s.Origin.Container != &s.Origin.Workload.Containers[0] {
+			return nil // said once for a workload
+		}
+		f := Finding{
+			Severity: Notice,
+			Message:  s.Origin.Workload.String() + " does not say its platform, and runs on the default of " + s.targetName() + ", " + platform.Format(s.Need.Platform),
+			Pos:      &s.Origin.Workload.Pos,
+			Why:      s.Need.Why,
+			Fixes:    []Fix{},
+		}
+		if s.Origin.Workload.SetPlatform != nil {
+			if edits, err := s.Origin.Workload.SetPlatform(s.Need.Platform); err == nil && len(edits) > 0 {
+				f.Fixes = append(f.Fixes, Fix{Title: "say it in the file", Command: "berth fix --defaults " + quoted(s.Origin.File.Name), Edits: edits})
+			}
+		}
+		return []Finding{f}
+	},
+}

@@ -1,0 +1,115 @@
+package check
+
+import (
+	"slices"
+
+	"berth/launch"
+	"berth/platform"
+	"berth/target"
+)
+
+// Run applies the rules over subjects to each, in order.
+func Run(subjects []*Subject) []Result {
+	var results []Result
+	for _, s := range subjects {
+		results = append(results, run(s))
+	}
+	return results
+}
+
+var severities = []Severity{Error, Warning, Notice}
+
+// AtLeast tells whether s is as bad as other, or worse.
+func (s Severity) AtLeast(other Severity) bool {
+	return slices.Index(severities, s) <= slices.Index(severities, other)
+}
+
+func run(s *Subject) Result {
+	r := Result{Subject: s, Findings: []Finding{}, Unknowns: []string{}}
+	var blocking []string
+	switch {
+	case s.Open != "":
+		r.Unknowns = append(r.Unknowns, s.Open)
+	case s.Err != nil:
+		blocking = append(blocking, s.Err.Error())
+	}
+	for _, rule := range Rules() {
+		if rule.Check == nil || !rule.ofFiles && (s.Image == nil || !platform.Known(s.Need.Platform)) {
+			continue
+		}
+		for _, f := range rule.Check(s) {
+			f.Rule, f.Name = rule.ID, rule.Name
+			s.place(&f)
+			r.Findings = append(r.Findings, f)
+		}
+	}
+	if s.Image != nil {
+		var open []string
+		blocking, open = unknowns(s)
+		r.Unknowns = append(r.Unknowns, open...)
+	}
+	r.Unknowns = append(append([]string{}, blocking...), r.Unknowns...)
+	r.Failed = len(blocking) > 0
+	r.conclude()
+	return r
+}
+
+// conclude sorts the findings and sums them up.
+func (r *Result) conclude() {
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
+	})
+	s := r.Subject
+	switch {
+	case slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == Error && f.Ignored == "" }):
+		r.Verdict = RunsNot
+	case r.Failed, s.Open != "", !platform.Known(s.Need.Platform):
+		r.Verdict = Unknown
+	default:
+		r.Verdict = Runs
+	}
+}
+
+// place says where in a deployment file f is.
+func (s *Subject) place(f *Finding) {
+	if s.Origin == nil {
+		return
+	}
+	if f.Pos == nil {
+		pos := s.Origin.imagePos()
+		f.Pos = &pos
+	}
+	f.Snippet = s.Origin.File.Line(f.Pos.Line)
+	if pos := s.Origin.Workload.Requirement.Pos; f.Why != "" && pos.Line > 0 {
+		f.WhyPos = &pos
+	}
+}
+
+// unknowns are what keeps berth from a verdict, and what is merely not known of
+// the target.
+func unknowns(s *Subject) (blocking, open []string) {
+	switch {
+	case !platform.Known(s.Need.Platform):
+		open = append(open, s.undetermined())
+	case s.Selected == nil:
+		for _, m := range s.Image.Manifests {
+			if m.Err != nil && m.Declared == nil {
+				blocking = append(blocking, "a manifest of the index could not be read, and may be the one that is needed: "+m.Err.Error())
+			}
+		}
+	case s.Selected.Err != nil:
+		blocking = append(blocking, "the manifest for "+platform.Format(s.Need.Platform)+" could not be read: "+s.Selected.Err.Error())
+	case s.Start == nil: // nothing was to be proven
+	case s.Start.Err != nil:
+		blocking = append(blocking, "its bytes could not be read: "+s.Start.Err.Error())
+	case s.Start.Proof.Verdict == launch.Unknown:
+		blocking = append(blocking, "whether it starts: "+s.Start.Proof.Reason)
+	}
+	if s.Origin != nil && s.Origin.Container.Process.Unknown != "" {
+		open = append(open, "whether it starts: what it runs is not known, "+s.Origin.Container.Process.Unknown)
+	}
+	if t := s.Need.Target; t != nil && s.Image.IsIndex && t.Accepts.Index == target.Unknown {
+		open = append(open, "whether "+t.Title+" accepts a multi-platform index: no source says so (berth copy --for "+t.Name+" makes a plain manifest)")
+	}
+	return blocking, open
+}
