@@ -115,6 +115,13 @@ type Pusher interface {
 	PushManifest(ctx context.Context, desc Descriptor, raw []byte, tag string) error
 }
 
+// A Holder can tell of many blobs at once which of them it has.
+type Holder interface {
+	// Holds returns those of blobs that are there. What it cannot tell is not among
+	// them.
+	Holds(ctx context.Context, blobs []Descriptor) map[digest.Digest]bool
+}
+
 // Destination is where one image is written to.
 type Destination interface {
 	Resolver

@@ -12,11 +12,14 @@ import (
 
 func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 	r.tell(Event{Kind: BlobStarted, Descriptor: d})
-	outcome, err := r.dst.PushBlob(ctx, store.Content{
-		Descriptor: d,
-		Open:       func(ctx context.Context, offset int64) (io.ReadCloser, error) { return r.open(ctx, d, offset) },
-		MountFrom:  r.opts.mountFrom(d.Digest),
-	})
+	outcome, err := store.Present, error(nil)
+	if !r.held[d.Digest] {
+		outcome, err = r.dst.PushBlob(ctx, store.Content{
+			Descriptor: d,
+			Open:       func(ctx context.Context, offset int64) (io.ReadCloser, error) { return r.open(ctx, d, offset) },
+			MountFrom:  r.opts.mountFrom(d.Digest),
+		})
+	}
 	if err != nil {
 		// What the source said is inside of what the destination says about it.
 		if failed := (*CopyError)(nil); errors.As(err, &failed) {

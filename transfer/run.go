@@ -80,6 +80,7 @@ type run struct {
 	opts Options
 
 	before  digest.Digest // what the tag named before, empty for nothing
+	held    map[digest.Digest]bool
 	tagging bool          // the push of the root has begun
 
 	mu     sync.Mutex
@@ -104,6 +105,7 @@ func (r *run) run(ctx context.Context) error {
 	for _, d := range r.plan.Skipped {
 		r.result.Skipped.add(d)
 	}
+	r.askHolder(ctx)
 	if err := execute(ctx, r.tasks(), r.opts.jobs()); err != nil {
 		return r.interrupted(ctx, r.blame(ctx, err))
 	}
@@ -171,6 +173,13 @@ func (r *run) tasks() []*task {
 		tasks = append(tasks, t)
 	}
 	return tasks
+}
+
+// askHolder asks for all blobs at once where the destination can tell.
+func (r *run) askHolder(ctx context.Context) {
+	if holder, ok := r.dst.(store.Holder); ok && len(r.plan.Blobs) > 0 {
+		r.held = holder.Holds(ctx, r.plan.Blobs)
+	}
 }
 
 // weight is how many requests a blob counts as.

@@ -58,6 +58,7 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once; layers of 1 MiB and more count as two")
+	a.repositoryFlags(cmd)
 	a.targetsFlag(cmd)
 	return cmd
 }

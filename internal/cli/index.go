@@ -75,6 +75,7 @@ berth index create HOST/app:v1 :v1 HOST/riscv/app:v1`,
 	cmd.Flags().StringArrayVar(&flags.annotations, "annotation", nil, "annotation KEY=VALUE of the index (repeatable)")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be written, and write nothing")
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once; layers of 1 MiB and more count as two")
+	a.repositoryFlags(cmd)
 	return cmd
 }
 
@@ -120,7 +121,7 @@ func (a *app) checkCopying(prove string, jobs int) error {
 	if jobs < 1 {
 		return usagef("--jobs %d: at least 1 is needed", jobs)
 	}
-	return nil
+	return a.repositories.check()
 }
 
 // keyValues reads the values of a flag that has KEY=VALUE.

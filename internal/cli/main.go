@@ -105,6 +105,7 @@ type app struct {
 	quiet          bool
 	registryConfig string
 	targetFiles    []string
+	repositories   repositoryFlags
 
 	stores stores
 }

@@ -24,6 +24,7 @@ type stores struct {
 
 	mu     sync.Mutex
 	client *registry.Client
+	ecr    *ecr.Client
 	open   []io.Closer
 }
 
@@ -103,7 +104,7 @@ func (a *app) repository(ref store.Reference) (interface {
 		return nil, err
 	}
 	repository := client.Repository(ref.Host, ref.Repository)
-	if onECR, ok := ecr.Wrap(repository); ok {
+	if onECR, ok := a.stores.ecr.Wrap(repository); ok {
 		return onECR, nil
 	}
 	return repository, nil
@@ -132,8 +133,9 @@ func (a *app) registries() (*registry.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.stores.ecr = ecr.New(ecr.Options{Create: a.repositories.settings(a)})
 	a.stores.client = registry.New(registry.Options{
-		Credentials: ecr.Credentials(registry.DefaultCredentials(podmanFiles()...), ecr.Options{}),
+		Credentials: a.stores.ecr.Credentials(registry.DefaultCredentials(podmanFiles()...)),
 		Config:      config,
 		UserAgent:   "berth/" + version(),
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,12 +30,30 @@ const (
 	logIn = "run `aws sso login` (IAM Identity Center), `aws configure` (access keys), or set AWS_PROFILE"
 )
 
-// Options configure [Credentials]. The zero value is for AWS itself.
+// Options configure a [Client]. The zero value is for AWS itself.
 type Options struct {
+	// Create is how repositories that are missing are created when they are pushed to;
+	// nil creates none.
+	Create *Settings
 	// Endpoint is the base URL of the API, for tests; AWS's own where empty.
 	Endpoint string
 	// HTTPClient sends the API's requests; the SDK's where nil.
 	HTTPClient *http.Client
+}
+
+// Client speaks to the API of Amazon ECR with the AWS credential chain, as far as a run
+// needs it. It is safe for concurrent use.
+type Client struct {
+	options Options
+
+	mu sync.Mutex
+	// used are the configurations whose credentials were found to be good.
+	used map[Registry]aws.Config
+}
+
+// New makes a client. It touches neither network nor disk.
+func New(options Options) *Client {
+	return &Client{options: options, used: map[Registry]aws.Config{}}
 }
 
 // Credentials asks base first, and where that finds nothing for an ECR host, logs
@@ -48,7 +67,7 @@ type Options struct {
 // looking for one takes seconds wherever there is none.
 //
 // A nil base finds nothing. The chain looks up the environment itself.
-func Credentials(base registry.Credentials, options Options) registry.Credentials {
+func (c *Client) Credentials(base registry.Credentials) registry.Credentials {
 	return registry.CredentialsFunc(func(ctx context.Context, host string) (registry.Credential, error) {
 		if base != nil {
 			found, err := base.Credential(ctx, host)
@@ -62,7 +81,7 @@ func Credentials(base registry.Credentials, options Options) registry.Credential
 		}
 		bounded, cancel := context.WithTimeout(ctx, loginTimeout)
 		defer cancel()
-		credential, err := options.login(bounded, at)
+		credential, err := c.login(bounded, at)
 		if at.Public && err != nil && ctx.Err() == nil {
 			return registry.Credential{}, nil
 		}
@@ -70,11 +89,11 @@ func Credentials(base registry.Credentials, options Options) registry.Credential
 	})
 }
 
-// login asks the API for what a registry takes as user name and password.
-func (o Options) login(ctx context.Context, at Registry) (registry.Credential, error) {
+// config finds the credentials for the API of a registry.
+func (c *Client) config(ctx context.Context, at Registry) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{config.WithRegion(at.Region)}
-	if o.HTTPClient != nil {
-		load = append(load, config.WithHTTPClient(o.HTTPClient))
+	if c.options.HTTPClient != nil {
+		load = append(load, config.WithHTTPClient(c.options.HTTPClient))
 	}
 	if at.FIPS {
 		load = append(load, config.WithUseFIPSEndpoint(aws.FIPSEndpointStateEnabled))
@@ -84,37 +103,57 @@ func (o Options) login(ctx context.Context, at Registry) (registry.Credential, e
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return registry.Credential{}, fmt.Errorf("the AWS configuration cannot be read: %w", err)
+		return aws.Config{}, fmt.Errorf("the AWS configuration cannot be read: %w", err)
 	}
 	if _, err := loaded.Credentials.Retrieve(ctx); err != nil {
 		if ctx.Err() != nil {
-			return registry.Credential{}, ctx.Err()
+			return aws.Config{}, ctx.Err()
 		}
-		return registry.Credential{}, fmt.Errorf("no AWS credentials that can be used: %s: %w", logIn, err)
+		return aws.Config{}, fmt.Errorf("no AWS credentials that can be used: %s: %w", logIn, err)
 	}
-	var endpoint *string
-	if o.Endpoint != "" {
-		endpoint = &o.Endpoint
+	if c.options.Endpoint != "" {
+		loaded.BaseEndpoint = &c.options.Endpoint
 	}
+	return loaded, nil
+}
+
+// login asks the API for what a registry takes as user name and password.
+func (c *Client) login(ctx context.Context, at Registry) (registry.Credential, error) {
+	loaded, err := c.config(ctx, at)
+	if err != nil {
+		return registry.Credential{}, err
+	}
+	credential, err := logInWith(ctx, loaded, at)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.used[at] = loaded
+	}
+	return credential, err
+}
+
+func logInWith(ctx context.Context, loaded aws.Config, at Registry) (registry.Credential, error) {
 	if at.Public {
-		answer, err := ecrpublic.NewFromConfig(loaded, func(p *ecrpublic.Options) { p.BaseEndpoint = endpoint }).GetAuthorizationToken(ctx, nil)
+		answer, err := ecrpublic.NewFromConfig(loaded).GetAuthorizationToken(ctx, nil)
 		if err != nil {
-			return registry.Credential{}, explain(err)
+			return registry.Credential{}, explain(err, loggingIn, "ecr-public:GetAuthorizationToken")
 		}
 		if answer.AuthorizationData == nil {
 			return registry.Credential{}, errNoLogin
 		}
 		return decode(answer.AuthorizationData.AuthorizationToken, answer.AuthorizationData.ExpiresAt)
 	}
-	answer, err := ecr.NewFromConfig(loaded, func(p *ecr.Options) { p.BaseEndpoint = endpoint }).GetAuthorizationToken(ctx, nil)
+	answer, err := ecr.NewFromConfig(loaded).GetAuthorizationToken(ctx, nil)
 	if err != nil {
-		return registry.Credential{}, explain(err)
+		return registry.Credential{}, explain(err, loggingIn, "ecr:GetAuthorizationToken")
 	}
 	if len(answer.AuthorizationData) == 0 {
 		return registry.Credential{}, errNoLogin
 	}
 	return decode(answer.AuthorizationData[0].AuthorizationToken, answer.AuthorizationData[0].ExpiresAt)
 }
+
+const loggingIn = "logging in to Amazon ECR"
 
 var errNoLogin = errors.New("the ECR API answered without an authorization token")
 
@@ -132,20 +171,20 @@ func decode(token *string, expires *time.Time) (registry.Credential, error) {
 	return credential, nil
 }
 
-// explain says what mends an API error. The codes are those of the API's "Common
-// Errors" and of STS.
-func explain(err error) error {
+// explain says what mends an error of the API. The codes are those of its "Common
+// Errors" and of STS; permission is what the call needs.
+func explain(err error, doing, permission string) error {
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
-		return fmt.Errorf("logging in to Amazon ECR: %w", err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	switch api.ErrorCode() {
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired":
-		return fmt.Errorf("the AWS credentials have expired: %s: %w", logIn, err)
+		return fmt.Errorf("%s: the AWS credentials have expired: %s: %w", doing, logIn, err)
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken":
-		return fmt.Errorf("AWS does not accept these credentials: %s: %w", logIn, err)
+		return fmt.Errorf("%s: AWS does not accept these credentials: %s: %w", doing, logIn, err)
 	case "AccessDeniedException", "AccessDenied":
-		return fmt.Errorf("these AWS credentials may not log in to Amazon ECR: allow them ecr:GetAuthorizationToken: %w", err)
+		return fmt.Errorf("%s: these AWS credentials may not do that: allow them %s: %w", doing, permission, err)
 	}
-	return fmt.Errorf("logging in to Amazon ECR: %w", err)
+	return fmt.Errorf("%s: %w", doing, err)
 }

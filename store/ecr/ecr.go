@@ -1,8 +1,9 @@
 // Package ecr knows what is special about Amazon ECR: logging in with the AWS
 // credentials that are there anyway, and what to type when a repository is missing.
 //
-// Start with [Credentials], for registry.Options, and wrap repositories that are
-// written to with [Wrap]. Everything else about ECR is as on any other registry.
+// Start with [New]. [Client.Credentials] is for registry.Options, and [Client.Wrap] for
+// the repositories of the registry.Client. Everything else about ECR is as on any other
+// registry.
 package ecr
 
 import (
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"berth/store"
 	"berth/store/registry"
@@ -56,7 +58,11 @@ func Parse(host string) (Registry, bool) {
 // Repository is a repository on ECR, whose errors say what to type.
 type Repository struct {
 	*registry.Repository
-	at Registry
+	client *Client
+	at     Registry
+	// creating is held by whoever creates the repository, created is what came of it.
+	creating sync.Mutex
+	created  bool
 }
 
 var (
@@ -65,9 +71,9 @@ var (
 )
 
 // Wrap returns r as a [Repository], or false where it is not on ECR.
-func Wrap(r *registry.Repository) (*Repository, bool) {
+func (c *Client) Wrap(r *registry.Repository) (*Repository, bool) {
 	at, ok := Parse(r.Host())
-	return &Repository{r, at}, ok
+	return &Repository{Repository: r, client: c, at: at}, ok
 }
 
 // Manifest implements store.ManifestReader.
@@ -77,14 +83,35 @@ func (r *Repository) Manifest(ctx context.Context, reference string) (*store.Man
 }
 
 // PushBlob implements store.Pusher.
-func (r *Repository) PushBlob(ctx context.Context, content store.Content) (store.Outcome, error) {
-	outcome, err := r.Repository.PushBlob(ctx, content)
-	return outcome, r.explain(err)
+func (r *Repository) PushBlob(ctx context.Context, content store.Content) (outcome store.Outcome, err error) {
+	err = r.push(ctx, func() error {
+		outcome, err = r.Repository.PushBlob(ctx, content)
+		return err
+	})
+	return outcome, err
 }
 
 // PushManifest implements store.Pusher.
 func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, raw []byte, tag string) error {
-	return r.explain(r.Repository.PushManifest(ctx, desc, raw, tag))
+	return r.push(ctx, func() error { return r.Repository.PushManifest(ctx, desc, raw, tag) })
+}
+
+// push pushes, and once more where the repository was missing and is created.
+func (r *Repository) push(ctx context.Context, push func() error) error {
+	err := push()
+	if r.client.options.Create != nil && missing(err) {
+		if err := r.create(ctx); err != nil {
+			return fmt.Errorf("creating %s: %w", r, err)
+		}
+		err = push()
+	}
+	return r.explain(err)
+}
+
+// missing tells whether a push failed because there is no such repository.
+func missing(err error) bool {
+	failed, ok := errors.AsType[*registry.Error](err)
+	return ok && failed.Code == "NAME_UNKNOWN" && strings.HasPrefix(failed.Op, "pushing")
 }
 
 // explain adds to an error what mends it.
@@ -97,23 +124,32 @@ func (r *Repository) explain(err error) error {
 		// A docker login of more than twelve hours ago, which comes before the AWS
 		// credentials.
 		return fmt.Errorf("%w; `docker logout %s` lets berth log in with AWS credentials", err, r.Host())
-	case failed.Code == "NAME_UNKNOWN" && strings.HasPrefix(failed.Op, "pushing"):
-		return fmt.Errorf("%w; the repository must be there before a push: %s", err, r.create())
+	case missing(err):
+		return fmt.Errorf("%w; the repository must be there before a push: --create-repository creates it, or %s", err, r.command())
+	case errors.Is(err, store.ErrImmutable):
+		return fmt.Errorf("%w; write another tag, or let tags be moved: aws ecr put-image-tag-mutability --repository-name %s --image-tag-mutability MUTABLE --region %s", err, r.Name(), r.at.Region)
 	case r.at.Public && errors.Is(err, store.ErrUnauthorized):
 		return fmt.Errorf("%w; pushing to %s takes AWS credentials: %s", err, publicHost, logIn)
 	}
 	return err
 }
 
-// create is the command that creates the repository. On ECR Public the first part
-// of a name is the alias of the registry, and not of the repository's name.
-func (r *Repository) create() string {
-	service, name := "ecr", r.Name()
+// command is the command that creates the repository.
+func (r *Repository) command() string {
+	service := "ecr"
 	if r.at.Public {
 		service = "ecr-public"
-		if _, rest, ok := strings.Cut(name, "/"); ok {
-			name = rest
+	}
+	return fmt.Sprintf("aws %s create-repository --repository-name %s --region %s", service, r.name(), r.at.Region)
+}
+
+// name is the repository's as the API has it. On ECR Public the first part of a name is
+// the alias of the registry.
+func (r *Repository) name() string {
+	if r.at.Public {
+		if _, rest, ok := strings.Cut(r.Name(), "/"); ok {
+			return rest
 		}
 	}
-	return fmt.Sprintf("aws %s create-repository --repository-name %s --region %s", service, name, r.at.Region)
+	return r.Name()
 }

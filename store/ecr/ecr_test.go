@@ -64,6 +64,8 @@ type api struct {
 	code, message string
 	expires       time.Time
 	empty         bool
+	// more answers what is not about logging in.
+	more func(w http.ResponseWriter, action string, body []byte)
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +93,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	default:
-		http.Error(w, "{}", http.StatusNotFound)
+		a.logins.Add(-1)
+		body, err := io.ReadAll(r.Body)
+		if a.more == nil || err != nil {
+			http.Error(w, "{}", http.StatusNotFound)
+			return
+		}
+		_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		a.more(w, action, body)
 		return
 	}
 	fmt.Fprintf(w, `{"authorizationData":%s}`, data)
@@ -126,7 +135,7 @@ var keys = map[string]string{"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS
 
 func TestCredentials(t *testing.T) {
 	a := &api{expires: time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)}
-	found := Credentials(nil, start(t, a, keys))
+	found := New(start(t, a, keys)).Credentials(nil)
 	for _, host := range []string{host, "public.ecr.aws"} {
 		got, err := found.Credential(t.Context(), host)
 		if err != nil {
@@ -153,13 +162,13 @@ func TestDockerConfigComesFirst(t *testing.T) {
 		}
 		return registry.Credential{}, nil
 	})
-	if got, err := Credentials(base, options).Credential(t.Context(), host); err != nil || got.Username != "from Docker" || a.logins.Load() != 0 {
+	if got, err := New(options).Credentials(base).Credential(t.Context(), host); err != nil || got.Username != "from Docker" || a.logins.Load() != 0 {
 		t.Errorf("%s, %v, %d logins", got, err, a.logins.Load())
 	}
-	if _, err := Credentials(base, options).Credential(t.Context(), "public.ecr.aws"); err == nil || !strings.Contains(err.Error(), "the helper broke") {
+	if _, err := New(options).Credentials(base).Credential(t.Context(), "public.ecr.aws"); err == nil || !strings.Contains(err.Error(), "the helper broke") {
 		t.Errorf("%v", err)
 	}
-	if got, err := Credentials(base, options).Credential(t.Context(), "123456789012.dkr-ecr.us-east-2.on.aws"); err != nil || got.Username != "AWS" {
+	if got, err := New(options).Credentials(base).Credential(t.Context(), "123456789012.dkr-ecr.us-east-2.on.aws"); err != nil || got.Username != "AWS" {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -189,7 +198,7 @@ func TestLoginFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := start(t, c.api, c.set)
-			_, err := Credentials(nil, options).Credential(t.Context(), host)
+			_, err := New(options).Credentials(nil).Credential(t.Context(), host)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -201,7 +210,7 @@ func TestLoginFails(t *testing.T) {
 			if strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
 				t.Errorf("the secret is in %v", err)
 			}
-			if got, err := Credentials(nil, options).Credential(t.Context(), "public.ecr.aws"); name != "no token" && (err != nil || !got.Anonymous()) {
+			if got, err := New(options).Credentials(nil).Credential(t.Context(), "public.ecr.aws"); name != "no token" && (err != nil || !got.Anonymous()) {
 				t.Errorf("public.ecr.aws: %s, %v; want to be anonymous", got, err)
 			}
 		})
@@ -213,7 +222,7 @@ func TestLoginIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, host := range []string{host, "public.ecr.aws"} {
-		if _, err := Credentials(nil, options).Credential(ctx, host); !errors.Is(err, context.Canceled) {
+		if _, err := New(options).Credentials(nil).Credential(ctx, host); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
@@ -259,8 +268,9 @@ func account(next http.Handler) http.Handler {
 func TestPushAndPull(t *testing.T) {
 	a := &api{}
 	options := start(t, a, keys)
-	client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: Credentials(nil, options)})
-	repository, ok := Wrap(client.Repository(host, "team/app"))
+	aws := New(options)
+	client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: aws.Credentials(nil)})
+	repository, ok := aws.Wrap(client.Repository(host, "team/app"))
 	if !ok {
 		t.Fatal("it is not on ECR")
 	}
@@ -281,18 +291,19 @@ func TestPushAndPull(t *testing.T) {
 	if a.logins.Load() != 1 {
 		t.Errorf("%d logins", a.logins.Load())
 	}
-	if _, ok := Wrap(client.Repository("docker.io", "library/alpine")); ok {
+	if _, ok := aws.Wrap(client.Repository("docker.io", "library/alpine")); ok {
 		t.Error("Docker Hub is taken for ECR")
 	}
 }
 
 func TestMissingRepository(t *testing.T) {
 	for _, c := range []struct{ host, name, says string }{
-		{host, "team/missing", "aws ecr create-repository --repository-name team/missing --region eu-west-1"},
-		{"public.ecr.aws", "alias/team/missing", "aws ecr-public create-repository --repository-name team/missing --region us-east-1"},
+		{host, "team/missing", "--create-repository creates it, or aws ecr create-repository --repository-name team/missing --region eu-west-1"},
+		{"public.ecr.aws", "alias/team/missing", "--create-repository creates it, or aws ecr-public create-repository --repository-name team/missing --region us-east-1"},
 	} {
-		client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: Credentials(nil, start(t, &api{}, keys))})
-		repository, _ := Wrap(client.Repository(c.host, c.name))
+		aws := New(start(t, &api{}, keys))
+		client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: aws.Credentials(nil)})
+		repository, _ := aws.Wrap(client.Repository(c.host, c.name))
 		memory := imagetest.New()
 		blob := memory.AddBlob("", []byte("x"))
 		_, err := repository.PushBlob(t.Context(), store.Content{Descriptor: blob, Open: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
@@ -312,8 +323,9 @@ func TestMissingRepository(t *testing.T) {
 }
 
 func TestPushToPublicWithoutCredentials(t *testing.T) {
-	client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: Credentials(nil, start(t, &api{}, nil))})
-	repository, _ := Wrap(client.Repository("public.ecr.aws", "alias/app"))
+	aws := New(start(t, &api{}, nil))
+	client := at(t, account(imagetest.NewRegistry()), registry.Options{Credentials: aws.Credentials(nil)})
+	repository, _ := aws.Wrap(client.Repository("public.ecr.aws", "alias/app"))
 	memory := imagetest.New()
 	memory.AddIndex("v1", "")
 	err := memory.PushTo(t.Context(), repository)
@@ -327,7 +339,7 @@ func TestDockerLoginHasExpired(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprint(w, `{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}`)
 	}), registry.Options{})
-	repository, _ := Wrap(client.Repository(host, "team/app"))
+	repository, _ := New(Options{}).Wrap(client.Repository(host, "team/app"))
 	_, err := repository.Manifest(t.Context(), "v1")
 	if !errors.Is(err, store.ErrDenied) || !strings.Contains(err.Error(), "docker logout "+host) {
 		t.Error(err)
