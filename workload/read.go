@@ -49,7 +49,9 @@ type Format struct {
 
 // Formats are all formats. The first whose content it is takes a file.
 func Formats() []*Format {
-	return []*Format{}
+	return []*Format{
+		ecsTaskDefinition,
+	}
 }
 
 // Candidate tells whether the name of a file is one that a format has.
