@@ -81,7 +81,7 @@ type run struct {
 
 	before  digest.Digest // what the tag named before, empty for nothing
 	held    map[digest.Digest]bool
-	tagging bool          // the push of the root has begun
+	tagging bool // the push of the root has begun
 
 	mu     sync.Mutex
 	result Result

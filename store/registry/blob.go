@@ -52,7 +52,7 @@ type blob struct {
 	// open-ended bodies have no length announced, and are checked at their end.
 	openEnded bool
 	// breaks counts those in a row, mark is the offset at the last one.
-	breaks int
+	breaks tries
 	mark   int64
 	err    error
 }
@@ -153,12 +153,11 @@ func (b *blob) resume(err error) error {
 	_ = b.body.Close()
 	broken := b.endpoint.broken(b.call(), fmt.Errorf("%d of %d bytes came: %w", b.offset, b.desc.Size, err))
 	if b.offset-b.mark >= resumeProgress {
-		b.breaks = 0
+		b.breaks = tries{}
 	}
-	b.breaks++
 	b.mark = b.offset
-	if !b.endpoint.client.again(b.ctx, broken, b.breaks) {
-		return final(b.ctx, broken, b.breaks)
+	if !b.endpoint.client.again(b.ctx, broken, &b.breaks) {
+		return final(b.ctx, broken, b.breaks.failed)
 	}
 	return b.open()
 }

@@ -43,6 +43,10 @@ type Error struct {
 	passes     bool
 	attempts   int
 	retryAfter time.Duration
+	// tooMany is set where there were too many requests of one kind, of which passed
+	// got through so far.
+	tooMany bool
+	passed  int
 }
 
 // Error is "fetching manifest HOST/REPOSITORY:TAG: not found: the registry says …".
@@ -108,7 +112,7 @@ func (e *endpoint) failed(c call, response *http.Response) *Error {
 	failed := e.newError(c)
 	failed.Status = response.StatusCode
 	failed.Code, failed.Message = parseErrorBody(raw)
-	failed.passes = retryable(response.StatusCode)
+	failed.passes = retryable(response.StatusCode) || throttled(response.StatusCode, failed.Code)
 	if failed.passes {
 		failed.retryAfter = parseRetryAfter(response.Header.Get("Retry-After"), e.client.options.Now())
 	}

@@ -22,6 +22,8 @@
 //   - Failures that pass (408, 429, 5xx, a connection that breaks) are tried again,
 //     after the time that the registry asks for. A blob whose connection breaks is
 //     resumed where it stopped, inside the same reader.
+//   - A registry that says that there are too many requests gets half as many of that
+//     kind at once, and then slowly more.
 //   - Loopback hosts are spoken to in plain HTTP, all others with TLS, unless
 //     [Config] says otherwise.
 //
@@ -172,6 +174,10 @@ type endpoint struct {
 	inside   atomic.Bool
 	auth     authorizer
 	selfLink selfLink
+	paces    struct {
+		sync.Mutex
+		of map[string]*pace
+	}
 }
 
 // dockerHub is where docker.io answers.

@@ -45,9 +45,26 @@ func (r *Repository) call(e *endpoint, op, reference, method, path string, scope
 	}
 }
 
-// do sends c with what the registry wants to be shown, and once more where it was
-// refused that. The answer is one of want; anything else is an error.
+// do sends c when its turn has come: see pace. The answer is one of want; anything else
+// is an error.
 func (e *endpoint) do(ctx context.Context, c call, want ...int) (*http.Response, error) {
+	p := e.paceOf(c)
+	cut, err := p.enter(ctx)
+	if err != nil {
+		return nil, e.broken(c, err)
+	}
+	response, err := e.exchange(ctx, c, want...)
+	failed, ok := errors.AsType[*Error](err)
+	tooMany := ok && throttled(failed.Status, failed.Code)
+	if passed := p.leave(cut, tooMany); tooMany {
+		failed.tooMany, failed.passed = true, passed
+	}
+	return response, err
+}
+
+// exchange sends c with what the registry wants to be shown, and once more where it was
+// refused that.
+func (e *endpoint) exchange(ctx context.Context, c call, want ...int) (*http.Response, error) {
 	// An upload may go on elsewhere, where nobody is shown anything.
 	var authorization string
 	var err error

@@ -64,28 +64,49 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // retry calls do until it succeeds, fails for good or has failed often enough.
 func (c *Client) retry(ctx context.Context, do func(context.Context) error) error {
-	for attempt := 1; ; attempt++ {
+	for tried := (tries{}); ; {
 		err := do(ctx)
 		if err == nil {
 			return nil
 		}
-		if !c.again(ctx, err, attempt) {
-			return final(ctx, err, attempt)
+		if !c.again(ctx, err, &tried) {
+			return final(ctx, err, tried.failed)
 		}
 	}
 }
 
-// again waits for the next attempt after the attempt-th failed with err. It
-// returns false where there is to be none.
-func (c *Client) again(ctx context.Context, err error, attempt int) bool {
+// tries are what became of the attempts so far.
+type tries struct {
+	// failed is how many did, refused how many were one too many while others got
+	// through, and passed how many those were.
+	failed, refused, passed int
+}
+
+// maxRefused bounds what the wait grows with where there are too many requests: to some
+// two seconds, within which the registries that limit rates count them.
+const maxRefused = 4
+
+// again counts an attempt that failed with err, and waits for the next. It returns
+// false where there is to be none.
+//
+// A request that was one too many while others got through is no failed attempt: its
+// turn comes when they are done, and nobody waits for ever because they end.
+func (c *Client) again(ctx context.Context, err error, t *tries) bool {
 	failed, ok := errors.AsType[*Error](err)
-	if !ok || !failed.passes || ctx.Err() != nil || attempt >= c.options.Retry.Attempts {
+	refused := ok && failed.tooMany && failed.passed > t.passed
+	if refused {
+		t.refused, t.passed = min(t.refused+1, maxRefused), failed.passed
+	} else {
+		t.failed++
+	}
+	if !ok || !failed.passes || ctx.Err() != nil || failed.retryAfter > maxRetryAfter {
 		return false
 	}
-	if failed.attempts > 0 && attempt >= failed.attempts || failed.retryAfter > maxRetryAfter {
+	if !refused && (t.failed >= c.options.Retry.Attempts || failed.attempts > 0 && t.failed >= failed.attempts) {
 		return false
 	}
-	return c.options.Retry.Sleep(ctx, max(failed.retryAfter, c.options.Retry.backoff(attempt))) == nil
+	wait := c.options.Retry.backoff(max(t.failed, t.refused))
+	return c.options.Retry.Sleep(ctx, max(failed.retryAfter, wait)) == nil
 }
 
 // backoff is exponential, with the upper half of each wait at random so that those

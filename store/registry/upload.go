@@ -46,7 +46,7 @@ func (r *Repository) PushBlob(ctx context.Context, content store.Content) (store
 		return "", fmt.Errorf("blob %s has the size %d", desc.Digest, desc.Size)
 	}
 	u := &pushing{repository: r, endpoint: r.endpoint, content: content}
-	for attempt := 1; ; attempt++ {
+	for tried := (tries{}); ; {
 		outcome, err := u.push(ctx)
 		if err == nil {
 			if outcome == store.Present {
@@ -54,8 +54,8 @@ func (r *Repository) PushBlob(ctx context.Context, content store.Content) (store
 			}
 			return outcome, nil
 		}
-		if u.sourceFailed || !r.endpoint.client.again(ctx, err, attempt) {
-			return "", final(ctx, err, attempt)
+		if u.sourceFailed || !r.endpoint.client.again(ctx, err, &tried) {
+			return "", final(ctx, err, tried.failed)
 		}
 	}
 }
