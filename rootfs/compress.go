@@ -27,7 +27,7 @@ type unpacked struct {
 // media type.
 func (s *stream) unpack() (*unpacked, error) {
 	u := &unpacked{stream: s, close: func() {}}
-	if d := s.layer.DiffID; d != "" && d.Validate() == nil {
+	if d := s.content.diffID; d != "" && d.Validate() == nil {
 		u.hash = d.Algorithm().Hash()
 	}
 	buffered := bufio.NewReaderSize(s, readAhead)
@@ -69,7 +69,7 @@ func (u *unpacked) Read(p []byte) (int, error) {
 	if u.hash != nil {
 		u.hash.Write(p[:n]) // never fails
 	}
-	bounds := u.stream.layer.fs.bounds
+	bounds := u.stream.content.pool.bounds
 	switch {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		err = u.over(fmt.Sprintf("a zstd window of more than %d MiB", maxWindow>>20))
@@ -80,17 +80,17 @@ func (u *unpacked) Read(p []byte) (int, error) {
 }
 
 func (u *unpacked) over(limit string) error {
-	return &BudgetError{Layer: u.stream.layer.Descriptor.Digest, Limit: limit}
+	return &BudgetError{Layer: u.stream.content.digest, Limit: limit}
 }
 
 // verify compares what was unpacked, which must be all, with the config's digest.
 func (u *unpacked) verify() error {
-	want := u.stream.layer.DiffID
+	want := u.stream.content.diffID
 	if u.hash == nil {
 		return nil
 	}
 	if got := digest.NewDigest(want.Algorithm(), u.hash); got != want {
-		return &UnpackError{Layer: u.stream.layer.Layer, Path: "/", Reason: fmt.Sprintf("unpacks to %s, and the config's diff_ids say %s (wrong diff id)", got, want)}
+		return &refusal{"/", fmt.Sprintf("unpacks to %s, and the config's diff_ids say %s (wrong diff id)", got, want)}
 	}
 	return nil
 }

@@ -19,8 +19,9 @@ type BudgetError struct {
 	Layer digest.Digest
 	// Limit says which bound it was.
 	Limit string
-	// spent says that it was Options.MaxFetch.
-	spent bool
+	// spent says that it was Options.MaxFetch, own that it was a bound of the file system that
+	// read, which others of its pool may not be at.
+	spent, own bool
 }
 
 func (e *BudgetError) Error() string {
@@ -42,6 +43,11 @@ type UnpackError struct {
 	// Reason says what is wrong with it, and who says so where engines differ.
 	Reason string
 }
+
+// refusal is an [UnpackError] of whichever image the layer is in.
+type refusal struct{ path, reason string }
+
+func (r *refusal) Error() string { return r.path + " " + r.reason }
 
 func (e *UnpackError) Error() string {
 	return fmt.Sprintf("layer %s cannot be unpacked: %s %s", e.Layer.Descriptor.Digest, store.Printable(e.Path), e.Reason)

@@ -8,13 +8,6 @@ import (
 	"io/fs"
 )
 
-// memory is what an FS keeps of its layers.
-type memory struct {
-	tables, heads int64
-	// headSize is how much of a file is kept at most.
-	headSize int
-}
-
 // headCost is what keeping a head takes beside its bytes.
 const headCost = 64
 
@@ -32,142 +25,206 @@ func (f *FS) Head(ctx context.Context, path string, n int) ([]byte, error) {
 		return nil, err
 	}
 	l := at.layer
-	if l == nil || !l.table.at(at.entry).mode.IsRegular() {
+	if l == nil || !at.inode.mode.IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fs.ErrInvalid}
 	}
-	i := l.table.inode(at.entry)
-	want := int(min(int64(n), l.table.at(i).size))
+	want := int(min(int64(n), at.inode.size))
 	if want > maxRead {
 		return nil, &BudgetError{Layer: l.Descriptor.Digest, Limit: fmt.Sprintf("more than %d MiB of one file", maxRead>>20)}
 	}
-	if kept := l.heads[i]; len(kept) >= want {
-		return bytes.Clone(kept[:max(want, 0)]), nil
-	}
-	if l.stream != nil && l.at == i {
-		defer l.stream.during(ctx)()
-		if err := l.readOn(want); err != nil {
-			l.err = interrupted(ctx, err)
-			_ = l.close() // nothing more is wanted of it
-			return nil, l.err
+	c, i := at.content, at.node
+	head, current := c.headOf(i)
+	if current && len(head) < want {
+		// The stream is at it, unless it goes on before it is our turn.
+		if err := c.begin(ctx, l); err != nil {
+			return nil, err
 		}
-		return bytes.Clone(l.content[:min(want, len(l.content))]), nil
+		head, err = c.readHere(ctx, l, i, want)
+		c.end()
+		if err != nil {
+			return nil, err
+		}
+		if head == nil {
+			head, _ = c.headOf(i)
+		}
 	}
-	head, err := l.readAgain(ctx, i, want)
+	if len(head) >= want {
+		return bytes.Clone(head[:max(want, 0)]), nil
+	}
+	head, err = c.readAgain(ctx, l, i, at.inode.ordinal, want)
 	return head, interrupted(ctx, err)
 }
 
+// interrupted returns why ctx ended where it did, and err is what came of that.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// headOf returns what is kept of an entry, and whether the stream is in its content.
+func (c *content) headOf(i uint32) ([]byte, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	head := c.kept[i]
+	if again := c.again[i]; len(again) > len(head) {
+		head = again
+	}
+	return head, c.at == i
+}
+
+// readHere reads the content of entry i up to its byte n if that is where the stream is, or
+// else returns nil.
+func (c *content) readHere(ctx context.Context, l *layer, i uint32, n int) ([]byte, error) {
+	if c.stream == nil || c.at != i {
+		return nil, nil
+	}
+	c.stream.reader = l
+	defer c.stream.during(ctx)()
+	if err := c.readOn(n); err != nil {
+		if err = c.fail(ctx, err); c.abandoned.Load() {
+			l.err = err
+		}
+		return nil, l.named(err)
+	}
+	return bytes.Clone(c.partial[:min(n, len(c.partial))]), nil
+}
+
 // readOn reads the content of the entry that the stream is at up to its byte n.
-func (l *layer) readOn(n int) error {
-	have := len(l.content)
+func (c *content) readOn(n int) error {
+	have := len(c.partial)
 	if have >= n {
 		return nil
 	}
-	l.content = append(l.content, make([]byte, n-have)...)
-	got, err := l.stream.content(l.content[have:])
-	l.content = l.content[:have+got]
+	c.partial = append(c.partial, make([]byte, n-have)...)
+	got, err := c.stream.fill(c.partial[have:])
+	c.partial = c.partial[:have+got]
 	return err
 }
 
 // leave keeps the head of the entry that the stream is at, if it may matter: if it
 // can be executed, or looks as if it were meant to be.
-func (l *layer) leave() error {
-	i := l.at
+func (c *content) leave() error {
+	i := c.at
 	if i == none {
 		return nil
 	}
-	l.at = none
-	e := l.table.at(i)
-	if !e.mode.IsRegular() || e.flags&hard != 0 || e.size == 0 {
-		return nil
-	}
-	defer func() { l.content = l.content[:0] }()
-	if e.mode&0o111 == 0 && !l.isAccounts(e) {
-		if err := l.readOn(int(min(e.size, 4))); err != nil {
+	e := *c.table.at(i)
+	if e.mode.IsRegular() && e.flags&hard == 0 && e.size > 0 {
+		if err := c.keep(i, &e); err != nil {
 			return err
 		}
-		if !bytes.HasPrefix(l.content, []byte("\x7fELF")) && !bytes.HasPrefix(l.content, []byte("#!")) {
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.partial = none, c.partial[:0]
+	return nil
+}
+
+func (c *content) keep(i uint32, e *entry) error {
+	if e.mode&0o111 == 0 && !c.isAccounts(e) {
+		if err := c.readOn(int(min(e.size, 4))); err != nil {
+			return err
+		}
+		if !bytes.HasPrefix(c.partial, []byte("\x7fELF")) && !bytes.HasPrefix(c.partial, []byte("#!")) {
 			return nil
 		}
 	}
-	if err := l.readOn(int(min(e.size, int64(l.fs.memory.headSize)))); err != nil {
+	if err := c.readOn(int(min(e.size, c.reader.fs.headSize.Load()))); err != nil {
 		return err
 	}
-	l.keepHead(i, l.content)
+	c.keepHead(&c.kept, i, c.partial, c.reader.fs)
 	return nil
 }
 
 // isAccounts tells whether e is /etc/passwd or /etc/group, in which runtimes look users up.
-func (l *layer) isAccounts(e *entry) bool {
-	switch string(l.table.bytes(e.name)) {
+func (c *content) isAccounts(e *entry) bool {
+	switch string(c.table.bytes(e.name)) {
 	case "passwd", "group":
-		folder := l.table.at(e.parent)
-		return folder.parent == root && string(l.table.bytes(folder.name)) == "etc"
+		folder := c.table.at(e.parent)
+		return folder.parent == root && string(c.table.bytes(folder.name)) == "etc"
 	}
 	return false
 }
 
-// keepHead keeps what memory allows of content.
-func (l *layer) keepHead(i uint32, content []byte) {
-	m := &l.fs.memory
-	size := func() int64 { return int64(min(len(content), m.headSize)) + headCost }
-	for m.headSize > 0 && m.heads+size() > l.fs.bounds.heads {
-		l.fs.shrinkHeads()
+// keepHead keeps in heads what the memory of f allows of a head.
+func (c *content) keepHead(heads *map[uint32][]byte, i uint32, head []byte, f *FS) {
+	size := func() int64 { return min(int64(len(head)), f.headSize.Load()) + headCost }
+	for f.headSize.Load() > 0 {
+		if _, used := f.memory(); used+size() <= f.bounds.heads {
+			break
+		}
+		f.shrinkHeads()
 	}
-	if m.headSize == 0 {
+	if f.headSize.Load() == 0 {
 		return
 	}
-	if l.heads == nil {
-		l.heads = map[uint32][]byte{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if *heads == nil {
+		*heads = map[uint32][]byte{}
 	}
-	if old, ok := l.heads[i]; ok {
-		m.heads -= int64(len(old)) + headCost
+	if old, ok := (*heads)[i]; ok {
+		c.heads.Add(-int64(len(old)) - headCost)
 	}
-	l.heads[i] = bytes.Clone(content[:size()-headCost])
-	m.heads += size()
+	head = bytes.Clone(head[:min(int64(len(head)), f.headSize.Load())])
+	(*heads)[i] = head
+	c.heads.Add(int64(len(head)) + headCost)
 }
 
 // shrinkHeads makes room by cutting all heads down: to what nearly all programs need,
 // then to what most do. After that, no more are kept.
 func (f *FS) shrinkHeads() {
-	switch m := &f.memory; {
-	case m.headSize > 4<<10:
-		m.headSize = 4 << 10
-	case m.headSize > 1<<10:
-		m.headSize = 1 << 10
+	switch size := f.headSize.Load(); {
+	case size > 4<<10:
+		f.headSize.Store(4 << 10)
+	case size > 1<<10:
+		f.headSize.Store(1 << 10)
 	default:
-		m.headSize = 0
+		f.headSize.Store(0)
 		return
 	}
-	f.memory.heads = 0
 	for _, l := range f.layers {
-		for i, head := range l.heads {
-			if len(head) > f.memory.headSize {
-				l.heads[i] = bytes.Clone(head[:f.memory.headSize])
-			}
-			f.memory.heads += int64(len(l.heads[i])) + headCost
-		}
+		l.content.Load().shrinkHeads(int(f.headSize.Load()))
 	}
 }
 
-// readAgain reads the first n bytes of entry i in a second pass over the layer.
-func (l *layer) readAgain(ctx context.Context, i uint32, n int) ([]byte, error) {
-	s, err := l.open(ctx, l.fs.bounds.fetch)
+func (c *content) shrinkHeads(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := int64(0)
+	for _, heads := range []map[uint32][]byte{c.kept, c.again} {
+		for i, head := range heads {
+			if len(head) > size {
+				heads[i] = bytes.Clone(head[:size])
+			}
+			sum += int64(len(heads[i])) + headCost
+		}
+	}
+	c.heads.Store(sum)
+}
+
+// readAgain reads the first n bytes of entry i, which is the given one of the tar, in a second
+// pass over the layer, on behalf of l.
+func (c *content) readAgain(ctx context.Context, l *layer, i, ordinal uint32, n int) ([]byte, error) {
+	s, err := c.open(ctx, l, true)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = s.close() }() // nothing more is wanted of it
 	defer s.during(ctx)()
-	for range l.table.at(i).ordinal {
+	for range ordinal {
 		if _, err := s.next(); err == io.EOF {
-			return nil, fmt.Errorf("layer %s: it is shorter than it was before: %w", l.Descriptor.Digest, io.ErrUnexpectedEOF)
+			return nil, fmt.Errorf("layer %s: it is shorter than it was before: %w", c.digest, io.ErrUnexpectedEOF)
 		} else if err != nil {
-			return nil, err
+			return nil, l.named(err)
 		}
 	}
-	content := make([]byte, n)
-	if _, err := s.content(content); err != nil {
-		return nil, err
+	head := make([]byte, n)
+	if _, err := s.fill(head); err != nil {
+		return nil, l.named(err)
 	}
-	l.keepHead(i, content)
-	return content, nil
+	c.keepHead(&c.again, i, head, l.fs)
+	return head, nil
 }

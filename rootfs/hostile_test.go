@@ -209,8 +209,8 @@ func TestHeadsAreBounded(t *testing.T) {
 				t.Errorf("%d bytes of memory, head of %d: fetched again: %v", test.heads, n, again)
 			}
 		}
-		if f.memory.heads > test.heads {
-			t.Errorf("%d bytes are kept, at most %d are allowed", f.memory.heads, test.heads)
+		if _, heads := f.memory(); heads > test.heads {
+			t.Errorf("%d bytes are kept, at most %d are allowed", heads, test.heads)
 		}
 		if err := f.Close(); err != nil {
 			t.Error(err)

@@ -3,102 +3,107 @@ package rootfs
 import (
 	"context"
 	"errors"
-	"io"
+	"math"
+	"sync/atomic"
 )
 
-// layer is a layer as far as it was read.
+// layer is a layer as a file system sees it.
 type layer struct {
 	*Layer
-	fs     *FS
-	table  table
-	lowest bool
+	fs      *FS
+	content atomic.Pointer[content]
+	lowest  bool
 
-	stream *stream
-	// done says that it was read to its end, err why it cannot be read on.
-	done bool
-	err  error
-
-	// at is the entry whose content the stream is in, or none, and content what was
-	// read of it.
-	at      uint32
-	content []byte
-	ordinal uint32
-	heads   map[uint32][]byte
-
-	// lastDir is the folder of the entry before, and lastParent its place as long as
-	// no folder was pruned.
-	lastDir            string
-	lastParent         uint32
-	pruned, lastPruned int
+	// err is why this file system cannot read it on, whatever others can.
+	err error
+	// allowed is the value of FS.fetched up to which it may be read; zero until it was
+	// read for the first time.
+	allowed int64
 }
 
-// next reads on to the next entry. It returns false at the end of the layer.
-func (l *layer) next(ctx context.Context) (bool, error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
+// whole is the position up to which a layer is read where nothing bounds it.
+const whole = math.MaxInt64
+
+// burst is how many entries are read at most before others may: they may be waiting for one of
+// them.
+const burst = 256
+
+// seek looks for the path in the layer, and reads on until it is there, or cannot be, or
+// the layer ends, or was read up to a position. An error comes with what was known before it.
+func (l *layer) seek(ctx context.Context, parts []string, explicit bool, position int64) (cursor, error) {
+	for {
+		s := search{content: l.content.Load(), parts: parts, explicit: explicit}
+		again, err := l.read(ctx, &s, position)
+		if again && err == nil {
+			continue
+		}
+		s.content.mu.RLock()
+		defer s.content.mu.RUnlock()
+		return s.result(), l.named(err)
 	}
-	if l.done || l.err != nil {
+}
+
+// read reads on as [layer.seek] does. It returns true where the search has to start again,
+// because others wait or the content is another.
+func (l *layer) read(ctx context.Context, s *search, position int64) (again bool, err error) {
+	c := s.content
+	c.mu.RLock()
+	final, err := s.look()
+	c.mu.RUnlock()
+	switch {
+	case final || err != nil:
+		return false, err
+	case l.err != nil || c.done.Load():
 		return false, l.err
 	}
-	if err := l.advance(ctx); err == io.EOF {
-		l.done = true
-	} else {
-		l.err = interrupted(ctx, err)
+	if err := c.begin(ctx, l); err != nil {
+		return false, err
 	}
-	if l.done || l.err != nil {
-		_ = l.close() // nothing more is wanted of it
+	defer c.end()
+	if c.abandoned.Load() {
+		l.content.Store(l.fs.pool.swap(c))
+		return true, nil
 	}
-	return !l.done && l.err == nil, l.err
+	for range burst {
+		if final, err := s.look(); final || err != nil {
+			return false, err
+		}
+		if c.stream != nil && c.stream.read >= position {
+			return false, nil
+		}
+		more, err := c.next(ctx)
+		if err != nil && c.abandoned.Load() {
+			l.err = err
+		}
+		if err != nil || !more {
+			return false, err
+		}
+		if c.waiting.Load() > 0 {
+			break
+		}
+	}
+	return true, nil
 }
 
-// interrupted returns why ctx ended where it did, and err is what came of that.
-func interrupted(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
+// named gives what was found out of a content the layer that it is here.
+func (l *layer) named(err error) error {
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return &UnpackError{Layer: l.Layer, Path: refused.path, Reason: refused.reason}
 	}
 	return err
 }
 
-func (l *layer) advance(ctx context.Context) error {
-	if l.stream == nil {
-		var err error
-		if l.stream, err = l.open(ctx, l.allowance()); err != nil {
-			return err
-		}
-	}
-	defer l.stream.during(ctx)()
-	if err := l.leave(); err != nil {
-		return err
-	}
-	h, err := l.stream.next()
-	if err != nil {
-		var refused *UnpackError
-		if errors.As(err, &refused) {
-			l.fs.refused = refused
-		}
-		return err
-	}
-	l.ordinal++
-	l.at, err = l.unpack(h)
-	return err
-}
-
-// allowance is how far the layer may go: to the end of the budget, or to half of
-// what is left where there are layers below.
+// allowance is how far the file system may go with this layer: to the end of the budget, or to
+// half of what is left where there are layers below.
 func (l *layer) allowance() int64 {
 	budget := l.fs.bounds.fetch
 	if budget == 0 || l.lowest {
 		return budget
 	}
-	return l.fs.fetched + max((budget-l.fs.fetched)/2, 1)
-}
-
-// close closes the stream of a layer that is not read on.
-func (l *layer) close() error {
-	if l.stream == nil {
-		return nil
+	if l.allowed == 0 {
+		fetched := l.fs.fetched.Load()
+		l.allowed = fetched + max((budget-fetched)/2, 1)
 	}
-	err := l.stream.close()
-	l.stream = nil
-	return err
+	return l.allowed
 }

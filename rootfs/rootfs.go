@@ -40,9 +40,9 @@ package rootfs
 
 import (
 	"context"
-	"hash/maphash"
 	"io"
 	"io/fs"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -94,40 +94,39 @@ type Options struct {
 // it has read, names and the heads of programs, so that no question costs twice, in
 // at most 32 MiB (and the window of a zstd layer).
 //
+// Where an answer needs several layers to their ends, they are read side by side. What is
+// fetched for it in vain is bounded by what was fetched before: see [FS.ahead].
+//
 // After an error of a source, or the end of a question's context, the layer that
 // was being read cannot go on, and says so again when it is asked.
 type FS struct {
-	layers  []*layer // highest first
-	bounds  bounds
-	fetched int64
-	total   int64
-	memory  memory
-	steps   int64
-	seed    maphash.Seed
+	pool   *Pool
+	layers []*layer // highest first
+	bounds bounds
+	total  int64
+	// These are changed by all that read side by side.
+	fetched, steps atomic.Int64
+	// headSize is how much of a file is kept at most.
+	headSize atomic.Int64
 	// refused is why no engine unpacks these layers.
 	refused  *UnpackError
 	sampled  bool
 	replaced []Replaced
 }
 
-// New returns the file system of layers, lowest first. It reads nothing yet.
+// New returns the file system of layers, lowest first. It reads nothing yet. File systems
+// that have layers in common are those of a [Pool].
 func New(layers []Layer, opts Options) *FS {
 	return newFS(layers, opts, defaultBounds)
 }
 
 func newFS(layers []Layer, opts Options, b bounds) *FS {
-	f := &FS{bounds: b, memory: memory{headSize: maxHead}, seed: maphash.MakeSeed()}
-	f.bounds.fetch = opts.MaxFetch
-	for i := len(layers) - 1; i >= 0; i-- {
-		l := layers[i]
-		f.total += l.Descriptor.Size
-		f.layers = append(f.layers, &layer{Layer: &l, fs: f, table: newTable(f.seed), lowest: i == 0, at: none, lastParent: none})
-	}
-	return f
+	return newPool(b).New(layers, opts)
 }
 
-// Fetched is how many compressed bytes were fetched so far.
-func (f *FS) Fetched() int64 { return f.fetched }
+// Fetched is how many compressed bytes were fetched so far, for this file system. What others
+// of its [Pool] fetched before is not in it.
+func (f *FS) Fetched() int64 { return f.fetched.Load() }
 
 // Total is how many compressed bytes all layers have.
 func (f *FS) Total() int64 { return f.total }
@@ -136,16 +135,27 @@ func (f *FS) Total() int64 { return f.total }
 // [Info.Sampled] or a [BudgetError].
 func (f *FS) Certain() bool { return !f.sampled }
 
-// Close ends all streams. It returns the first failure to close one; the answers
-// that were given stand.
+// Close ends the streams that nobody else needs. It returns the first failure to close one;
+// the answers that were given stand. No question may follow.
 func (f *FS) Close() error {
 	var first error
 	for _, l := range f.layers {
-		if err := l.close(); err != nil && first == nil {
+		if err := f.pool.giveBack(l.content.Load()); err != nil && first == nil {
 			first = err
 		}
 	}
+	f.layers = nil
 	return first
+}
+
+// memory is what the names and the heads of all layers take.
+func (f *FS) memory() (tables, heads int64) {
+	for _, l := range f.layers {
+		c := l.content.Load()
+		tables += c.tables.Load()
+		heads += c.heads.Load()
+	}
+	return tables, heads
 }
 
 // Replaced is a symbolic link of a lower layer that an upper layer made a folder of, by

@@ -20,11 +20,13 @@ const readAhead = 32 << 10
 
 // stream is one pass over a layer's bytes, from the first on.
 type stream struct {
-	layer  *layer
+	content *content
+	// reader is on whose behalf it is read.
+	reader *layer
+	// again says that it is a second pass, which may take all of the budget.
+	again  bool
 	ctx    context.Context
 	cancel context.CancelFunc
-	// allowance is the value of FS.fetched that it may not go beyond, or 0.
-	allowance int64
 
 	body    io.ReadCloser
 	read    int64 // of body
@@ -35,13 +37,14 @@ type stream struct {
 	tar      *tar.Reader
 }
 
-// open opens the layer's bytes. The stream outlives the question that ctx belongs to.
-func (l *layer) open(ctx context.Context, allowance int64) (*stream, error) {
+// open opens the layer's bytes, on behalf of l. The stream outlives the question that ctx
+// belongs to.
+func (c *content) open(ctx context.Context, l *layer, again bool) (*stream, error) {
 	d := l.Descriptor
 	if err := store.ValidDigest(d.Digest); err != nil {
 		return nil, fmt.Errorf("layer: %w", err)
 	}
-	s := &stream{layer: l, allowance: allowance, hash: d.Digest.Algorithm().Hash()}
+	s := &stream{content: c, reader: l, again: again, hash: d.Digest.Algorithm().Hash()}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.during(ctx)()
 	var err error
@@ -84,26 +87,30 @@ func (s *stream) Read(p []byte) (int, error) {
 }
 
 func (s *stream) fetch(p []byte) (int, error) {
-	f, d := s.layer.fs, s.layer.Descriptor
+	f, k := s.reader.fs, s.content.key
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if s.allowance > 0 {
-		left := s.allowance - f.fetched
+	allowance := f.bounds.fetch
+	if !s.again {
+		allowance = s.reader.allowance()
+	}
+	if allowance > 0 {
+		left := allowance - f.fetched.Load()
 		if left <= 0 {
-			return 0, &BudgetError{Layer: d.Digest, Limit: fmt.Sprintf("the budget of %d bytes ended at byte %d of %d", f.bounds.fetch, s.read, d.Size), spent: true}
+			return 0, &BudgetError{Layer: k.digest, Limit: fmt.Sprintf("the budget of %d bytes ended at byte %d of %d", f.bounds.fetch, s.read, k.size), spent: true, own: true}
 		}
 		p = p[:min(int64(len(p)), left)]
 	}
 	n, err := s.body.Read(p)
-	f.fetched += int64(n)
+	f.fetched.Add(int64(n))
 	s.read += int64(n)
 	s.hash.Write(p[:n]) // never fails
 	switch {
-	case s.read > d.Size, err == io.EOF && s.read < d.Size:
-		return n, fmt.Errorf("%w: %d bytes came, and the descriptor says %d", store.ErrCorrupt, s.read, d.Size)
+	case s.read > k.size, err == io.EOF && s.read < k.size:
+		return n, fmt.Errorf("%w: %d bytes came, and the descriptor says %d", store.ErrCorrupt, s.read, k.size)
 	case err == io.EOF:
-		if got := digest.NewDigest(d.Digest.Algorithm(), s.hash); got != d.Digest {
+		if got := digest.NewDigest(k.digest.Algorithm(), s.hash); got != k.digest {
 			return n, fmt.Errorf("%w: it is %s", store.ErrCorrupt, got)
 		}
 	}
@@ -117,14 +124,14 @@ func (s *stream) failure(err error) error {
 		err = s.readErr
 	}
 	var budget *BudgetError
-	var refused *UnpackError
+	var refused *refusal
 	switch { // these name the layer
 	case errors.As(err, &budget):
 		return budget
 	case errors.As(err, &refused):
 		return refused
 	}
-	return fmt.Errorf("layer %s: %w", s.layer.Descriptor.Digest, err)
+	return fmt.Errorf("layer %s: %w", s.content.digest, err)
 }
 
 // next returns the next entry, or io.EOF where the layer ends and is what its digests
@@ -153,9 +160,9 @@ func (s *stream) next() (*tar.Header, error) {
 	return nil, io.EOF
 }
 
-// content fills p with what comes next of the entry that the stream is at, which must
+// fill fills p with what comes next of the entry that the stream is at, which must
 // have so much.
-func (s *stream) content(p []byte) (int, error) {
+func (s *stream) fill(p []byte) (int, error) {
 	n, err := io.ReadFull(s.tar, p)
 	if err != nil {
 		err = s.failure(fmt.Errorf("reading tar: %w", err))
