@@ -11,6 +11,7 @@ import (
 	"berth/image"
 	"berth/launch"
 	"berth/platform"
+	"berth/rootfs"
 	"berth/store"
 	"berth/target"
 )
@@ -53,9 +54,14 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 		}
 		same[key] = append(same[key], s)
 	}
+	pools := map[store.Reference]*rootfs.Pool{}
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for _, key := range order {
+		opts := opts
+		if opts.Prover.MaxFetch == 0 { // how far a budget goes must not depend on who comes first
+			opts.Prover.Pool = opts.Prover.poolOf(same[key][0].Reference, pools)
+		}
 		group.Go(func() error {
 			gather(ctx, open, same[key], opts)
 			return nil
@@ -63,6 +69,15 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 	}
 	_ = group.Wait() // failures are in the subjects
 	return ctx.Err()
+}
+
+// poolOf is the pool of the repository that a reference is in.
+func (p Prover) poolOf(ref store.Reference, pools map[store.Reference]*rootfs.Pool) *rootfs.Pool {
+	repository := store.Reference{Transport: ref.Transport, Host: ref.Host, Repository: ref.Repository, Path: ref.Path}
+	if pools[repository] == nil {
+		pools[repository] = rootfs.NewPool()
+	}
+	return pools[repository]
 }
 
 // gather opens the one image of subjects.

@@ -22,6 +22,9 @@ type Prover struct {
 	MaxFetch int64
 	// Override is what is started instead of what configs say. Each subject has its own.
 	Override launch.Override
+	// Pool is where layers are shared. It is that of one repository, the one that images are
+	// read from; nil is a pool for each call.
+	Pool *rootfs.Pool
 }
 
 // Prove reads as much of a manifest's layers as it takes to say what happens when
@@ -42,16 +45,69 @@ func ProveAll(ctx context.Context, src store.BlobReader, manifests []*image.Mani
 
 // Prove is [Prove] as p reads.
 func (p Prover) Prove(ctx context.Context, src store.BlobReader, m *image.Manifest, host launch.Host) *Start {
-	process := launch.FromConfig(p.Override.Apply(m.Config.Config))
-	s := &Start{Manifest: m, Host: host, Process: process, Total: m.Size()}
-	if s.Err = provable(m, host); s.Err != nil {
-		return s
+	return p.all(ctx, src, []start{{m, host, p.Override}})[0]
+}
+
+// start is what is to be proven.
+type start struct {
+	manifest *image.Manifest
+	host     launch.Host
+	override launch.Override
+}
+
+// all proves starts, in order. Layers that several have are read once.
+func (p Prover) all(ctx context.Context, src store.BlobReader, starts []start) []*Start {
+	pool := p.Pool
+	if pool == nil {
+		pool = rootfs.NewPool()
 	}
-	fs := rootfs.New(layersOf(src, m), rootfs.Options{MaxFetch: p.MaxFetch})
-	defer fs.Close()
-	s.Proof, s.Err = launch.Prove(ctx, fs, process, host)
-	s.Fetched = fs.Fetched()
-	return s
+	proven := make([]*Start, len(starts))
+	systems := make([]*rootfs.FS, len(starts))
+	for i, s := range starts {
+		proven[i] = &Start{Manifest: s.manifest, Host: s.host, Process: launch.FromConfig(s.override.Apply(s.manifest.Config.Config)), Total: s.manifest.Size()}
+		if proven[i].Err = provable(s.manifest, s.host); proven[i].Err == nil {
+			// All of them from the start on, so that what one has read is kept for the next.
+			systems[i] = p.open(pool, src, s.manifest)
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	if p.MaxFetch > 0 {
+		group.SetLimit(1) // how far a budget goes must not depend on who comes first
+	}
+	for i, fsys := range systems {
+		if fsys == nil {
+			continue
+		}
+		group.Go(func() error {
+			p.prove(ctx, fsys, proven[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // failures are in the starts
+	for i, fsys := range systems {
+		if fsys == nil {
+			continue
+		}
+		// A proof that read less of a layer does not know what another found out about it.
+		if again := p.open(pool, src, starts[i].manifest); again.Refused() != nil {
+			p.prove(ctx, again, proven[i])
+		} else {
+			_ = again.Close() // nothing was read
+		}
+	}
+	return proven
+}
+
+func (p Prover) open(pool *rootfs.Pool, src store.BlobReader, m *image.Manifest) *rootfs.FS {
+	return pool.New(layersOf(src, m), rootfs.Options{MaxFetch: p.MaxFetch})
+}
+
+// prove proves one start, and closes its file system.
+func (p Prover) prove(ctx context.Context, fsys *rootfs.FS, s *Start) {
+	defer fsys.Close()
+	s.Proof, s.Err = launch.Prove(ctx, fsys, s.Process, s.Host)
+	s.Fetched += fsys.Fetched()
 }
 
 // provable says why there is nothing to be read, or nothing that could be believed.
@@ -89,34 +145,25 @@ func layersOf(src store.BlobReader, m *image.Manifest) []rootfs.Layer {
 // Subjects proves, side by side, what each target would start of its image in src.
 // Subjects for which nothing was selected are left as they are.
 func (p Prover) Subjects(ctx context.Context, src store.BlobReader, subjects []*Subject) {
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	var starts []start
+	var chosen []*Subject
 	for _, s := range subjects {
-		if s.Selected == nil || s.Selected.Err != nil {
-			continue
+		if s.Selected != nil && s.Selected.Err == nil {
+			chosen = append(chosen, s)
+			starts = append(starts, start{s.Selected, HostOf(s.Need), s.Override})
 		}
-		group.Go(func() error {
-			own := p
-			own.Override = s.Override
-			s.Start = own.Prove(ctx, src, s.Selected, HostOf(s.Need))
-			return nil
-		})
 	}
-	_ = group.Wait() // failures are in the starts
+	for i, proven := range p.all(ctx, src, starts) {
+		chosen[i].Start = proven
+	}
 }
 
 // All proves manifests side by side, each on the host at its place in hosts. The error is
 // that of ctx.
 func (p Prover) All(ctx context.Context, src store.BlobReader, manifests []*image.Manifest, hosts []launch.Host) ([]*Start, error) {
-	starts := make([]*Start, len(manifests))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	starts := make([]start, len(manifests))
 	for i, m := range manifests {
-		group.Go(func() error {
-			starts[i] = p.Prove(ctx, src, m, hosts[i])
-			return nil
-		})
+		starts[i] = start{m, hosts[i], p.Override}
 	}
-	_ = group.Wait() // failures are in the starts
-	return starts, ctx.Err()
+	return p.all(ctx, src, starts), ctx.Err()
 }

@@ -76,13 +76,13 @@ func (c *content) end() {
 	<-c.turn
 }
 
-// next reads on to the next entry, for who has the turn. It returns false at the end of
-// the layer.
-func (c *content) next(ctx context.Context) (bool, error) {
+// next reads on to the next entry or to a position, for who has the turn. It returns false at
+// the end of the layer.
+func (c *content) next(ctx context.Context, position int64) (bool, error) {
 	if c.done.Load() || c.err != nil {
 		return false, c.err
 	}
-	err := c.advance(ctx)
+	err := c.advance(ctx, position)
 	if err == nil {
 		return true, nil
 	}
@@ -114,7 +114,7 @@ func (c *content) fail(ctx context.Context, err error) error {
 	return err
 }
 
-func (c *content) advance(ctx context.Context) error {
+func (c *content) advance(ctx context.Context, position int64) error {
 	if c.stream == nil {
 		var err error
 		if c.stream, err = c.open(ctx, c.reader, false); err != nil {
@@ -124,6 +124,9 @@ func (c *content) advance(ctx context.Context) error {
 	c.stream.reader = c.reader
 	defer c.stream.during(ctx)()
 	if err := c.leave(); err != nil {
+		return err
+	}
+	if reached, err := c.stream.skip(position); reached || err != nil {
 		return err
 	}
 	h, err := c.stream.next()

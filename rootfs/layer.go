@@ -68,15 +68,15 @@ func (l *layer) read(ctx context.Context, s *search, position int64) (again bool
 		if final, err := s.look(); final || err != nil {
 			return false, err
 		}
-		if c.stream != nil && c.stream.read >= position {
-			return false, nil
-		}
-		more, err := c.next(ctx)
+		more, err := c.next(ctx, position)
 		if err != nil && c.abandoned.Load() {
 			l.err = err
 		}
 		if err != nil || !more {
 			return false, err
+		}
+		if c.stream.read >= position {
+			return false, nil
 		}
 		if c.waiting.Load() > 0 {
 			break

@@ -35,6 +35,7 @@ type stream struct {
 
 	unpacked *unpacked
 	tar      *tar.Reader
+	rest     []byte // for what nobody wants
 }
 
 // open opens the layer's bytes, on behalf of l. The stream outlives the question that ctx
@@ -132,6 +133,29 @@ func (s *stream) failure(err error) error {
 		return refused
 	}
 	return fmt.Errorf("layer %s: %w", s.content.digest, err)
+}
+
+// skip goes to the end of the entry that the stream is at, unless a position of the layer's
+// bytes comes first. It tells whether it did.
+func (s *stream) skip(position int64) (reached bool, err error) {
+	if position == whole {
+		return false, nil
+	}
+	if s.rest == nil {
+		s.rest = make([]byte, readAhead)
+	}
+	for {
+		if s.read >= position {
+			return true, nil
+		}
+		_, err := s.tar.Read(s.rest)
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, s.failure(fmt.Errorf("reading tar: %w", err))
+		}
+	}
 }
 
 // next returns the next entry, or io.EOF where the layer ends and is what its digests

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"berth/internal/imagetest"
 	"berth/platform"
 	"berth/store"
@@ -101,4 +103,48 @@ func TestCopyRoundTrips(t *testing.T) {
 			})
 		})
 	}
+}
+
+// startable is an image of so many layers of 64 KiB, whose program needs a loader: one of the
+// lowest layer, which is below all of them.
+func startable(p platform.Platform, layers int) imagetest.Image {
+	const loader = "/lib/ld.so"
+	img := imagetest.Image{Configured: p, Config: v1.ImageConfig{Entrypoint: []string{"/app"}}}
+	for i := range layers {
+		files := []imagetest.File{{Name: "file", Body: noise(64 << 10)}}
+		switch i {
+		case 0:
+			files = append(files, imagetest.File{Name: "lib/ld.so", Mode: 0o755, Body: string(imagetest.ELF(p, ""))})
+		case layers - 1:
+			files = append(files, imagetest.File{Name: "app", Mode: 0o755, Body: string(imagetest.ELF(p, loader))})
+		}
+		for j := range files { // so that no two layers are the same
+			files[j].Body += platform.Format(p) + fmt.Sprint(i)
+		}
+		img.Layers = append(img.Layers, imagetest.GzipLayer(files...))
+	}
+	return img
+}
+
+// A proof of all platforms at once, which has to read every layer.
+func TestProveRoundTrips(t *testing.T) {
+	const src = "src.localhost"
+	index := imagetest.New()
+	var entries []store.Descriptor
+	for _, p := range []string{"linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/386", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/arm/v5"} {
+		entries = append(entries, index.AddImage(startable(platform.MustParse(p), 5), ""))
+	}
+	index.AddIndex("v1", "", entries...)
+	synctest.Test(t, func(t *testing.T) {
+		near := imagetest.NewRegistry()
+		if err := index.PushTo(t.Context(), registry.New(registry.Options{Transport: away{src: near}}).Repository(src, "app")); err != nil {
+			t.Fatal(err)
+		}
+		// index · manifests · configs · the highest layer · the others
+		trips, requests := away{src: imagetest.Bearer(near)}.run(t, "prove", src+"/app:v1")
+		t.Logf("%d round trips, %d requests", trips, requests)
+		if trips > 2+5 {
+			t.Errorf("%d round trips, want at most %d", trips, 2+5)
+		}
+	})
 }
