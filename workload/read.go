@@ -51,6 +51,8 @@ type Format struct {
 func Formats() []*Format {
 	return []*Format{
 		ecsTaskDefinition,
+		kustomization,
+		kubernetes,
 	}
 }
 
@@ -125,8 +127,8 @@ func (r *reader) unreadable() {
 }
 
 // templated is the syntax of Go templates and of Jinja, which are to be rendered before
-// they are YAML.
-var templated = regexp.MustCompile(`\{\{|\{%`)
+// they are YAML. GitHub's expressions have a dollar before.
+var templated = regexp.MustCompile(`(^|[^$])\{\{|\{%`)
 
 // article puts "a" or "an" before a title.
 func article(title string) string {

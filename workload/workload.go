@@ -123,6 +123,9 @@ type Process struct {
 	Entrypoint, Command []string
 	User, WorkDir       string   // empty: the image's
 	Env                 []string // KEY=value, added to the image's
+	// Mounts are folders and files of the container that the deployment lays something else
+	// over, so that what the image has there does not count.
+	Mounts []string
 	// Unknown says why the above is not all known, or is empty.
 	Unknown string
 }
