@@ -20,6 +20,9 @@ func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 			MountFrom:  r.opts.mountFrom(d.Digest),
 		})
 	}
+	if l, ok := r.src.(*lane); ok {
+		l.leave(d.Digest)
+	}
 	if err != nil {
 		// What the source said is inside of what the destination says about it.
 		if failed := (*CopyError)(nil); errors.As(err, &failed) {

@@ -68,6 +68,9 @@ type Options struct {
 // has acknowledged: see store.Pusher.
 func (p *Plan) Run(ctx context.Context, src store.BlobReader, dst store.Destination, opts Options) (*Result, error) {
 	r := &run{plan: p, src: src, dst: dst, opts: opts, result: Result{Root: p.Root, Rewritten: p.Rewritten, Dropped: p.Dropped}}
+	if l, ok := src.(*lane); ok {
+		defer l.end()
+	}
 	err := r.run(ctx)
 	return &r.result, err
 }
