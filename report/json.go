@@ -245,7 +245,40 @@ type copyResult struct {
 	Skipped   transfer.Tally `json:"skipped"`
 }
 
-func (f *jsonFormat) Copy(c *Copied) error {
+// copiesDocument is a copy to several destinations: each as berth/copy/v1 has it, or
+// why it is not written.
+type copiesDocument struct {
+	Schema   string         `json:"schema"`
+	Source   string         `json:"source"`
+	Copies   []copyDocument `json:"copies"`
+	Failures []copyFailure  `json:"failures"`
+	Requests int64          `json:"requests"`
+	Seconds  float64        `json:"seconds"`
+}
+
+type copyFailure struct {
+	Destination string `json:"destination"`
+	Error       string `json:"error"`
+}
+
+func (f *jsonFormat) Copy(c *Copied) error { return f.write(copyDocumentOf(c)) }
+
+func (f *jsonFormat) Copies(c *Copies) error {
+	doc := copiesDocument{
+		Schema: "berth/copies/v1", Source: c.Source, Copies: []copyDocument{}, Failures: []copyFailure{},
+		Requests: c.Requests, Seconds: c.Seconds,
+	}
+	for _, copied := range c.Copies {
+		if copied.Err != nil {
+			doc.Failures = append(doc.Failures, copyFailure{copied.Destination, copied.Err.Error()})
+			continue
+		}
+		doc.Copies = append(doc.Copies, copyDocumentOf(copied))
+	}
+	return f.write(doc)
+}
+
+func copyDocumentOf(c *Copied) copyDocument {
 	doc := copyDocument{
 		Schema: "berth/copy/v1", Source: c.Source, Destination: c.Destination,
 		Digest: c.Plan.Root.Digest, MediaType: c.Plan.Root.MediaType, DryRun: c.DryRun, Platforms: []string{},
@@ -258,7 +291,7 @@ func (f *jsonFormat) Copy(c *Copied) error {
 	if r := c.Result; r != nil {
 		doc.Result = &copyResult{r.Unchanged, r.Manifests, r.Copied, r.Mounted, r.Present, r.Skipped}
 	}
-	return f.write(doc)
+	return doc
 }
 
 type targetsDocument struct {

@@ -101,6 +101,9 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 		{"proof", "proof-v1", func(f Format) error { return f.Proofs(&Proved{Name: "x", Image: im, Starts: starts}) }},
 		{"report", "report-v1", func(f Format) error { return f.Check(check.Examine(check.Facts{Subjects: subjects})) }},
 		{"copy", "copy-v1", func(f Format) error { return f.Copy(&copied) }},
+		{"several copies", "copies-v1", func(f Format) error {
+			return f.Copies(&Copies{Source: "a", Copies: []*Copied{&copied, {Destination: "c", Err: store.ErrDenied}}})
+		}},
 		{"plan of a copy", "copy-v1", func(f Format) error { return f.Copy(&planned) }},
 		{"targets", "targets-v1", func(f Format) error { return f.Targets(set.All()) }},
 		{"no targets", "targets-v1", func(f Format) error { return f.Targets(nil) }},

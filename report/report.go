@@ -30,6 +30,8 @@ type Format interface {
 	Copy(*Copied) error
 	// Index writes of what an index was made, or would be.
 	Index(*Indexed) error
+	// Copies writes what was copied, or would be, to several destinations.
+	Copies(*Copies) error
 	// Targets writes what is known of deploy targets. With one target, all of it.
 	Targets([]*target.Target) error
 	// Explanation writes what an error text came from.
@@ -62,6 +64,18 @@ type Copied struct {
 	// Starts are the proofs that the tag waited for.
 	Starts []*check.Start
 	// Requests were sent to registries, in all.
+	Requests int64
+	Seconds  float64
+	// Err is why nothing was written, where there are several destinations. Then
+	// Selection, Plan and Result may be nil.
+	Err error
+}
+
+// Copies are the copies of one image to several destinations, at the same time.
+type Copies struct {
+	Source string
+	Copies []*Copied
+	// Requests were sent to registries, for all copies.
 	Requests int64
 	Seconds  float64
 }

@@ -11,6 +11,43 @@ import (
 
 func (f *textFormat) Copy(c *Copied) error {
 	p := f.page()
+	f.copied(p, c)
+	if !c.DryRun {
+		p.line("  %s", p.dim(cost(c.Requests, c.Seconds)))
+	}
+	return f.flush(p)
+}
+
+func (f *textFormat) Copies(c *Copies) error {
+	p := f.page()
+	failed, planned := 0, false
+	for _, copied := range c.Copies {
+		if copied.Err != nil {
+			failed++
+			p.line("%s %s is not written", p.bad("✗"), p.bold(printable(copied.Destination)))
+			continue
+		}
+		f.copied(p, copied)
+		planned = copied.DryRun
+	}
+	switch {
+	case planned:
+		return f.flush(p)
+	case failed > 0:
+		p.line("%d of %s written; %s", len(c.Copies)-failed, count(len(c.Copies), "destination"), cost(c.Requests, c.Seconds))
+	default:
+		p.line("%s written; %s", count(len(c.Copies), "destination"), cost(c.Requests, c.Seconds))
+	}
+	return f.flush(p)
+}
+
+// cost is what closes a copy.
+func cost(requests int64, seconds float64) string {
+	return fmt.Sprintf("%d requests, %.1f s", requests, seconds)
+}
+
+// copied says what one copy did.
+func (f *textFormat) copied(p *page, c *Copied) {
 	switch {
 	case c.DryRun:
 		p.line("%s would be copied to %s", p.bold(printable(c.Source)), p.bold(printable(c.Destination)))
@@ -29,7 +66,7 @@ func (f *textFormat) Copy(c *Copied) error {
 	}
 	if c.DryRun {
 		p.line("  %s in %s and %s, less what is there already; nothing was written", size(c.Plan.Bytes()), count(len(c.Plan.Blobs), "blob"), count(len(c.Plan.Manifests), "manifest"))
-		return f.flush(p)
+		return
 	}
 	for _, s := range c.Starts {
 		proof := proofOf(s)
@@ -48,8 +85,6 @@ func (f *textFormat) Copy(c *Copied) error {
 			p.line("  %s", p.unsure(fmt.Sprintf("not copied: %s of non-distributable layers, which engines fetch from their own urls", tally(r.Skipped.Blobs, r.Skipped.Bytes))))
 		}
 	}
-	p.line("  %s", p.dim(fmt.Sprintf("%d requests, %.1f s", c.Requests, c.Seconds)))
-	return f.flush(p)
 }
 
 func tally(blobs int, bytes int64) string {

@@ -3,7 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"berth/check"
 	"berth/image"
@@ -20,6 +24,9 @@ type choice struct {
 func (a *app) choice(flags copyFlags) (*choice, error) {
 	if err := a.checkCopying(flags.prove, flags.jobs); err != nil {
 		return nil, err
+	}
+	if flags.all && len(flags.platforms)+len(flags.targets) > 0 {
+		return nil, usagef("--all copies everything, and --platform and --for a part: write one of them")
 	}
 	if len(flags.platforms) > 0 && len(flags.targets) > 0 {
 		return nil, usagef("--platform and --for both say what to copy: write one of them")
@@ -42,11 +49,12 @@ func (a *app) choice(flags copyFlags) (*choice, error) {
 // all tells whether everything is to be copied, bit for bit.
 func (c *choice) all() bool { return len(c.needs) == 0 }
 
-// open reads as much of an image as says what is to be copied to dst: configs only
-// where the index leaves a platform to them.
-func (c *choice) open(ctx context.Context, opening *image.Opening, dst store.Reference) (*image.Image, error) {
+// open reads as much of an image as says what is to be copied: configs only where the
+// index leaves a platform to them, and not for a copy of everything to where indexes
+// are taken.
+func (c *choice) open(ctx context.Context, opening *image.Opening, indexes bool) (*image.Image, error) {
 	im, err := opening.Manifests(ctx)
-	if err != nil || c.all() && dst.TakesIndex() || !slices.ContainsFunc(im.Images(), func(m *image.Manifest) bool { return m.Declared == nil }) {
+	if err != nil || c.all() && indexes || !slices.ContainsFunc(im.Images(), func(m *image.Manifest) bool { return m.Declared == nil }) {
 		return im, err
 	}
 	whole := *im
@@ -54,7 +62,8 @@ func (c *choice) open(ctx context.Context, opening *image.Opening, dst store.Ref
 	return &whole, ctx.Err()
 }
 
-func (c *choice) selection(im *image.Image, dst store.Reference) (*image.Selection, error) {
+// selection is what of im is to be copied from one reference to another.
+func (c *choice) selection(im *image.Image, from string, dst store.Reference) (*image.Selection, error) {
 	if c.all() {
 		if im.IsIndex && !dst.TakesIndex() {
 			return onlyImage(im, dst)
@@ -71,7 +80,53 @@ func (c *choice) selection(im *image.Image, dst store.Reference) (*image.Selecti
 			opts.NoAttestations = opts.NoAttestations || t.Accepts.Attestation == target.No
 		}
 	}
+	if opts.Plain {
+		if err := c.onePlain(im, from, dst); err != nil {
+			return nil, err
+		}
+	}
 	return im.Only(wants, opts)
+}
+
+// onePlain makes sure that one manifest is what everybody asked for, where somebody
+// takes no index. It says who, and what to type.
+func (c *choice) onePlain(im *image.Image, from string, dst store.Reference) error {
+	manifests := map[digest.Digest]platform.Platform{}
+	for _, need := range c.needs {
+		m, err := im.Select(need.Platform)
+		if err != nil {
+			return err
+		}
+		manifests[m.Descriptor.Digest] = need.Platform
+	}
+	if len(manifests) < 2 {
+		return nil
+	}
+	ps := slices.Collect(maps.Values(manifests))
+	platform.Sort(ps)
+	what := fmt.Sprintf("%s are asked for, which takes an index, and ", formats(ps))
+	if !dst.TakesIndex() {
+		return fmt.Errorf("%sa %s takes one platform: copy each to a destination of its own", what, dst.Transport)
+	}
+	var refuse, commands []string
+	for _, need := range c.needs {
+		t := need.Target
+		if t == nil || t.Accepts.Index == target.Yes {
+			continue
+		}
+		says := t.Title + " takes none"
+		if t.Accepts.Index != target.No {
+			says = t.Title + " is not known to take one"
+		}
+		if !slices.Contains(refuse, says) {
+			refuse = append(refuse, says)
+		}
+		name := t.Name + "/" + need.Platform.Architecture
+		own := dst
+		own.Tag += "-" + t.Name + "-" + need.Platform.Architecture
+		commands = append(commands, fmt.Sprintf("berth copy %s %s --for %s", from, own, name))
+	}
+	return fmt.Errorf("%s%s: copy what it runs under a tag of its own:\n  %s", what, strings.Join(refuse, ", "), strings.Join(commands, "\n  "))
 }
 
 // onlyImage selects the image of an index with one, for a destination that takes one.

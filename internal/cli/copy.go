@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"berth/check"
@@ -20,14 +24,14 @@ import (
 type copyFlags struct {
 	platforms, targets []string
 	prove              string
-	dryRun             bool
+	all, dryRun        bool
 	jobs               int
 }
 
 func (a *app) copy() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
-		Use:   "copy SOURCE DESTINATION",
+		Use:   "copy SOURCE DESTINATION…",
 		Short: "Copy an image: all of it, or exactly what a target needs",
 		Long: `Copy an image between registries, OCI layouts and archives, without Docker; and between
 these and a Docker daemon.
@@ -37,43 +41,50 @@ oci-archive:FILE[:TAG], docker-archive:FILE[:NAME[:TAG]] (what docker save write
 docker-daemon:NAME[:TAG]. The FILE - is standard input or standard output. A docker-archive
 and a Docker daemon take one platform.
 
-Without --for and --platform everything is copied, bit for bit. With --for it is what
-the deploy target runs, in the form that it accepts; with --platform exactly these,
-with their attestations, in an index whose entries are unchanged.
+Without --for and --platform everything is copied, bit for bit (--all says so
+explicitly). With --for it is what the deploy target runs, in the form that it accepts,
+and with several --for what all of them run; with --platform exactly these, with their
+attestations, in an index whose entries are unchanged.
+
+Several DESTINATIONs get the same at the same time, and the source is read once. Where
+one of them fails, the others are written all the same.
 
 The tag is written last, once everything it names is there, and with --for or
 --platform only when what was chosen does not provably fail to start.`,
 		Example: `berth copy grafana/grafana HOST/grafana
 berth copy grafana/grafana HOST/grafana:v1 --for apprunner
 berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform linux/arm64
+berth copy HOST/app:v1 EAST/app:v1 WEST/app:v1 oci-archive:app.tar
 docker buildx build -o type=oci,dest=- . | berth copy oci-archive:- HOST/app:v1 --for lambda
 berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
-		Args: arguments(2, 2, "a SOURCE and a DESTINATION"),
+		Args: arguments(2, -1, "a SOURCE and at least one DESTINATION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runCopy(cmd.Context(), args[0], args[1], flags)
+			return a.runCopy(cmd.Context(), args[0], args[1:], flags)
 		},
 	}
 	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this platform (os/arch[/variant], repeatable)")
 	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy target runs: NAME[/ARCH] or a platform (repeatable)")
+	cmd.Flags().BoolVar(&flags.all, "all", false, "copy everything, bit for bit, as is done without --for and --platform")
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once; layers of 1 MiB and more count as two")
 	a.repositoryFlags(cmd)
+	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once, for each destination; layers of 1 MiB and more count as two")
 	a.targetsFlag(cmd)
 	return cmd
 }
 
-func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) error {
+func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyFlags) error {
 	started := time.Now()
 	choice, err := a.choice(flags)
 	if err != nil {
 		return err
 	}
-	srcRef, dstRef, err := ends(from, to)
+	srcRef, dstRefs, err := ends(from, to)
 	if err != nil {
 		return err
 	}
-	if dstRef.Path == store.Standard {
+	if slices.ContainsFunc(dstRefs, func(r store.Reference) bool { return r.Path == store.Standard }) {
 		a.stores.stdout, a.stdout = a.stdout, a.stderr // what is said must not get into the archive
 	}
 	f, err := a.format()
@@ -84,129 +95,269 @@ func (a *app) runCopy(ctx context.Context, from, to string, flags copyFlags) err
 	if err != nil {
 		return err
 	}
-	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef, dstRef: dstRef, src: src}
-	var copied *report.Copied
+	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef, src: src}
+	for _, ref := range dstRefs {
+		c.legs = append(c.legs, &leg{copying: c, ref: ref})
+	}
 	if flags.dryRun {
-		copied, err = c.plan(ctx)
+		err = c.plan(ctx)
 	} else {
-		copied, err = c.run(ctx)
+		err = c.run(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	copied.Source, copied.Destination, copied.DryRun = from, dstRef.String(), flags.dryRun
-	copied.Requests, copied.Seconds = a.requests(), time.Since(started).Seconds()
-	if a.quiet {
-		_, err := fmt.Fprintln(a.stdout, copied.Plan.Root.Digest)
+	copies := &report.Copies{Source: from, Requests: a.requests(), Seconds: time.Since(started).Seconds()}
+	var failed failures
+	for _, l := range c.legs {
+		copied := l.copied
+		if l.err != nil {
+			if len(c.legs) == 1 {
+				return l.err
+			}
+			copied = &report.Copied{Err: l.err}
+			failed = append(failed, fmt.Errorf("%s: %w", l.ref, l.err))
+		}
+		copied.Source, copied.Destination, copied.DryRun = from, l.ref.String(), flags.dryRun
+		copied.Requests, copied.Seconds = copies.Requests, copies.Seconds
+		copies.Copies = append(copies.Copies, copied)
+	}
+	if err := a.sayCopied(f, copies); err != nil || len(failed) == 0 {
 		return err
 	}
-	return f.Copy(copied)
+	return failed
 }
+
+// sayCopied writes the result.
+func (a *app) sayCopied(f report.Format, copies *report.Copies) error {
+	switch {
+	case a.quiet:
+		for _, copied := range copies.Copies {
+			if copied.Err != nil {
+				continue
+			}
+			if _, err := fmt.Fprintln(a.stdout, copied.Plan.Root.Digest); err != nil {
+				return err
+			}
+		}
+		return nil
+	case len(copies.Copies) == 1:
+		return f.Copy(copies.Copies[0])
+	}
+	return f.Copies(copies)
+}
+
+// failures are those of several destinations.
+type failures []error
+
+func (f failures) Error() string   { return errors.Join(f...).Error() }
+func (f failures) Unwrap() []error { return f }
 
 // copying is one copy.
 type copying struct {
-	app            *app
-	choice         *choice
-	flags          copyFlags
-	from           string
-	srcRef, dstRef store.Reference
-	src            store.Source
+	app    *app
+	choice *choice
+	flags  copyFlags
+	from   string
+	srcRef store.Reference
+	src    store.Source
+	legs   []*leg
+}
+
+// leg is the way to one destination.
+type leg struct {
+	*copying
+	ref store.Reference
+	dst store.Destination
+	// current is what the destination had.
+	current func(context.Context) (store.Descriptor, error)
+	copied  *report.Copied
+	// err is why nothing arrived here, which is no reason for the others to stop.
+	err error
 }
 
 // plan says what would be copied.
-func (c *copying) plan(ctx context.Context) (*report.Copied, error) {
+func (c *copying) plan(ctx context.Context) error {
 	im, err := image.Open(ctx, c.src, c.srcRef.Identifier())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return c.planOf(im)
+	for _, l := range c.legs {
+		if l.copied, err = l.planOf(im); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (c *copying) planOf(im *image.Image) (*report.Copied, error) {
-	selection, err := c.choice.selection(im, c.dstRef)
+func (l *leg) planOf(im *image.Image) (*report.Copied, error) {
+	selection, err := l.choice.selection(im, l.from, l.ref)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", c.from, err)}
+		return nil, usageError{fmt.Errorf("%s: %w", l.from, err)}
 	}
 	plan, err := transfer.New(selection, transfer.PlanOptions{})
 	return &report.Copied{Selection: selection, Plan: plan}, err
 }
 
 // run copies. Whatever waits for a registry does so beside everything else that can be
-// known by then: what the destination has is asked while the source is opened, and
+// known by then: what the destinations have is asked while the source is opened, and
 // blobs are on their way while the configs are read.
-func (c *copying) run(ctx context.Context) (*report.Copied, error) {
-	dst, err := c.app.destination(ctx, c.dstRef)
-	if err != nil {
-		return nil, err
+//
+// The error is one that concerns all; that of a destination is in its leg.
+func (c *copying) run(ctx context.Context) error {
+	if err := c.open(ctx); err != nil {
+		return err
 	}
-	if err := c.intend(); err != nil {
-		return nil, err
-	}
-	name := c.dstRef.Tag
-	if name == "" {
-		name = c.dstRef.Digest.String()
-	}
-	current := ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return dst.Resolve(ctx, name) })
 	opening, err := image.Begin(ctx, c.src, c.srcRef.Identifier())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	root := opening.Root.Descriptor.Digest
-	if c.choice.all() && (c.dstRef.Digest == "" || c.dstRef.Digest == root) {
-		// An answer that cannot be had is the run's to tell.
-		if held, err := current(ctx); err == nil && held.Digest == root {
-			return unchanged(opening), nil
+	var open []*leg
+	for _, l := range c.legs {
+		if l.err == nil && !l.unchanged(ctx, opening) {
+			open = append(open, l)
 		}
 	}
-	im, err := c.choice.open(ctx, opening, c.dstRef)
-	if err != nil {
-		return nil, err
+	if len(open) == 0 {
+		return nil
 	}
-	copied, err := c.planOf(im)
+	indexes := !slices.ContainsFunc(open, func(l *leg) bool { return !l.ref.TakesIndex() })
+	im, err := c.choice.open(ctx, opening, indexes)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	gate := &gate{mode: c.flags.prove, src: opening, read: func(ctx context.Context) ([]*check.Subject, error) {
-		whole := *copied.Selection
-		whole.Manifests = opening.Configs(ctx, whole.Manifests)
-		for _, m := range whole.Manifests {
-			if m.Err != nil {
-				return nil, &transfer.CopyError{End: transfer.Source, Descriptor: m.Descriptor, Err: m.Err}
-			}
+	var plans []*transfer.Plan
+	for _, l := range open {
+		if l.copied, err = l.planOf(im); err != nil {
+			return err
 		}
-		copied.Selection = &whole
-		return c.choice.subjects(c.srcRef, c.from, &whole), nil
-	}}
-	progress := c.app.progress(copied.Plan)
-	copied.Result, err = copied.Plan.Run(ctx, opening, dst, transfer.Options{
-		Tag: c.dstRef.Tag, Digest: c.dstRef.Digest, Jobs: c.flags.jobs, MountFrom: mountFrom(c.srcRef, c.dstRef),
-		Current: current, Gate: gate.ask, Progress: progress.event,
-	})
+		plans = append(plans, l.copied.Plan)
+	}
+	gates := c.gates(ctx, opening, open)
+	progress := c.app.progress(plans...)
+	readers := []store.BlobReader{opening}
+	if len(open) > 1 {
+		shared := transfer.Share(ctx, opening, plans...)
+		defer shared.Close()
+		readers = readers[:0]
+		for i := range open {
+			readers = append(readers, shared.Reader(i))
+		}
+	}
+	var running sync.WaitGroup
+	for i, l := range open {
+		running.Go(func() { l.err = l.run(ctx, readers[i], gates[l.copied.Plan.Root.Digest], progress.of(i)) })
+	}
+	running.Wait()
 	progress.end()
-	if err == nil && copied.Result.Unchanged {
-		// The run had no tag to write, and so did not ask.
-		if err = gate.ask(ctx); err != nil {
-			err = fmt.Errorf("%s is there already, and: %w", c.dstRef, err)
-		}
+	for _, g := range gates {
+		g.end()
 	}
-	copied.Starts = gate.starts()
-	return copied, err
+	for _, l := range open {
+		gates[l.copied.Plan.Root.Digest].tell(l.copied)
+	}
+	return nil
 }
 
-// intend tells the client what both ends will need on the destination's registry.
+// open opens all destinations and starts to ask what they have. A destination that
+// cannot be opened is left out, unless it is the only one or named wrongly.
+func (c *copying) open(ctx context.Context) error {
+	for _, l := range c.legs {
+		l.dst, l.err = c.app.destination(ctx, l.ref)
+		if usage := (usageError{}); l.err != nil && (len(c.legs) == 1 || errors.As(l.err, &usage)) {
+			return l.err
+		}
+	}
+	if err := c.intend(); err != nil {
+		return err
+	}
+	for _, l := range c.legs {
+		if l.err == nil {
+			name := l.ref.Tag
+			if name == "" {
+				name = l.ref.Digest.String()
+			}
+			l.current = ask(ctx, func(ctx context.Context) (store.Descriptor, error) { return l.dst.Resolve(ctx, name) })
+		}
+	}
+	return nil
+}
+
+// unchanged tells whether everything is to be copied to where it is already.
+func (l *leg) unchanged(ctx context.Context, opening *image.Opening) bool {
+	root := opening.Root.Descriptor.Digest
+	if !l.choice.all() || l.ref.Digest != "" && l.ref.Digest != root {
+		return false
+	}
+	// An answer that cannot be had is the run's to tell.
+	held, err := l.current(ctx)
+	if err != nil || held.Digest != root {
+		return false
+	}
+	l.copied = unchanged(opening)
+	return true
+}
+
+// gates are what decides over the tags: one gate for each root.
+func (c *copying) gates(ctx context.Context, opening *image.Opening, legs []*leg) map[digest.Digest]*gate {
+	gates := map[digest.Digest]*gate{}
+	for _, l := range legs {
+		root := l.copied.Plan.Root.Digest
+		if gates[root] != nil {
+			continue
+		}
+		gates[root] = newGate(ctx, c.flags.prove, opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
+			whole := *l.copied.Selection
+			whole.Manifests = opening.Configs(ctx, whole.Manifests)
+			for _, m := range whole.Manifests {
+				if m.Err != nil {
+					return nil, nil, &transfer.CopyError{End: transfer.Source, Descriptor: m.Descriptor, Err: m.Err}
+				}
+			}
+			return &whole, c.choice.subjects(c.srcRef, c.from, &whole), nil
+		})
+	}
+	return gates
+}
+
+// run copies to one destination.
+func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, progress func(transfer.Event)) (err error) {
+	l.copied.Result, err = l.copied.Plan.Run(ctx, src, l.dst, transfer.Options{
+		Tag: l.ref.Tag, Digest: l.ref.Digest, Jobs: l.flags.jobs, MountFrom: mountFrom(l.srcRef, l.ref),
+		Current: l.current, Gate: gate.ask, Progress: progress,
+	})
+	if err == nil && l.copied.Result.Unchanged {
+		// The run had no tag to write, and so did not ask.
+		if err = gate.ask(ctx); err != nil {
+			err = fmt.Errorf("%s is there already, and: %w", l.ref, err)
+		}
+	}
+	return err
+}
+
+// intend tells the client what will be needed on each destination's registry.
 func (c *copying) intend() error {
-	if c.dstRef.Transport != store.Docker {
+	scopes := map[string][]string{}
+	for _, l := range c.legs {
+		if l.ref.Transport != store.Docker || l.err != nil {
+			continue
+		}
+		scopes[l.ref.Host] = append(scopes[l.ref.Host], registry.PushScope(l.ref.Repository))
+		if from := mountFrom(c.srcRef, l.ref); from != "" && from != l.ref.Repository {
+			scopes[l.ref.Host] = append(scopes[l.ref.Host], registry.PullScope(from))
+		}
+	}
+	if len(scopes) == 0 {
 		return nil
 	}
 	client, err := c.app.registries()
 	if err != nil {
 		return err
 	}
-	scopes := []string{registry.PushScope(c.dstRef.Repository)}
-	if from := mountFrom(c.srcRef, c.dstRef); from != "" && from != c.dstRef.Repository {
-		scopes = append(scopes, registry.PullScope(from))
+	for host, needed := range scopes {
+		slices.Sort(needed)
+		client.Intend(host, slices.Compact(needed)...)
 	}
-	client.Intend(c.dstRef.Host, scopes...)
 	return nil
 }
 
@@ -221,21 +372,43 @@ func unchanged(opening *image.Opening) *report.Copied {
 	}
 }
 
-// ends reads both references of a copy. A layout or an archive without a name gets the
-// source's.
-func ends(from, to string) (src, dst store.Reference, err error) {
+// ends reads the references of a copy. No two destinations may be the same place.
+func ends(from string, to []string) (src store.Reference, dsts []store.Reference, err error) {
 	if src, err = store.ParseReference(from); err != nil {
-		return src, dst, usageError{fmt.Errorf("source: %w", err)}
+		return src, nil, usageError{fmt.Errorf("source: %w", err)}
 	}
-	if dst, err = store.ParseReference(to); err != nil {
-		return src, dst, usageError{fmt.Errorf("destination: %w", err)}
+	places := map[string]bool{}
+	for _, arg := range to {
+		dst, err := destination(src, arg)
+		if err != nil {
+			return src, nil, err
+		}
+		place := dst.String()
+		if dst.Transport == store.OCIArchive || dst.Transport == store.DockerArchive {
+			place = dst.Path // which holds one image
+		}
+		if places[place] {
+			return src, nil, usagef("destination: %s is named twice", place)
+		}
+		places[place] = true
+		dsts = append(dsts, dst)
+	}
+	return src, dsts, nil
+}
+
+// destination reads a destination. A layout or an archive without a name gets the
+// source's.
+func destination(src store.Reference, arg string) (store.Reference, error) {
+	dst, err := store.ParseReference(arg)
+	if err != nil {
+		return dst, usageError{fmt.Errorf("destination: %w", err)}
 	}
 	if dst.Tag != "" || dst.Transport == store.Docker {
-		return src, dst, nil
+		return dst, nil
 	}
 	switch {
 	case dst.Digest != "" && dst.Transport != store.OCILayout:
-		return src, dst, usagef("destination: %s names a digest, and is written under a name: leave the digest out", dst)
+		return dst, usagef("destination: %s names a digest, and is written under a name: leave the digest out", dst)
 	case dst.Digest != "":
 	case dst.Transport == store.DockerArchive:
 		if src.Repository != "" && src.Tag != "" {
@@ -248,7 +421,7 @@ func ends(from, to string) (src, dst store.Reference, err error) {
 			dst.Tag = "latest"
 		}
 	}
-	return src, dst, nil
+	return dst, nil
 }
 
 // mountFrom is the repository that blobs can be mounted from: the source's, where

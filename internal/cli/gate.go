@@ -4,23 +4,65 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"berth/check"
+	"berth/image"
+	"berth/report"
 	"berth/store"
 )
 
-// gate decides whether a copy may write its tag: not over what is known not to run
-// where it was asked for.
+// gate decides whether copies of one selection may write their tags: not over what is
+// known not to run where it was asked for. It decides once, for all who ask.
 type gate struct {
-	mode string // of --prove
-	src  store.BlobReader
+	ctx    context.Context
+	cancel context.CancelFunc
+	mode   string // of --prove
+	src    store.BlobReader
 	// read reads what was asked for to the end, and fails where that cannot be.
-	read     func(context.Context) ([]*check.Subject, error)
-	subjects []*check.Subject
+	read func(context.Context) (*image.Selection, []*check.Subject, error)
+
+	once sync.Once
+	done chan struct{} // closed once the following is known
+	err  error
+
+	selection *image.Selection
+	subjects  []*check.Subject
 }
 
-func (g *gate) ask(ctx context.Context) (err error) {
-	if g.subjects, err = g.read(ctx); err != nil || g.mode == "never" {
+// newGate makes a gate. The caller ends it.
+func newGate(ctx context.Context, mode string, src store.BlobReader, read func(context.Context) (*image.Selection, []*check.Subject, error)) *gate {
+	g := &gate{mode: mode, src: src, read: read, done: make(chan struct{})}
+	g.ctx, g.cancel = context.WithCancel(ctx)
+	return g
+}
+
+// ask waits for the answer, until ctx ends: that of one who asks says nothing to the
+// others.
+func (g *gate) ask(ctx context.Context) error {
+	g.once.Do(func() {
+		go func() {
+			defer close(g.done)
+			g.err = g.decide(g.ctx)
+		}()
+	})
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end ends the reading, and returns when nothing is read any more.
+func (g *gate) end() {
+	g.cancel()
+	g.once.Do(func() { close(g.done) }) // nobody asked
+	<-g.done
+}
+
+func (g *gate) decide(ctx context.Context) (err error) {
+	if g.selection, g.subjects, err = g.read(ctx); err != nil || g.mode == "never" {
 		return err
 	}
 	check.ProveSubjects(ctx, g.src, g.subjects)
@@ -35,15 +77,16 @@ func (g *gate) ask(ctx context.Context) (err error) {
 	return nil
 }
 
-// starts are the proofs that were made.
-func (g *gate) starts() []*check.Start {
-	var starts []*check.Start
+// tell adds what was found out to a copy. The gate has ended.
+func (g *gate) tell(copied *report.Copied) {
+	if g.selection != nil {
+		copied.Selection = g.selection
+	}
 	for _, s := range g.subjects {
 		if s.Start != nil {
-			starts = append(starts, s.Start)
+			copied.Starts = append(copied.Starts, s.Start)
 		}
 	}
-	return starts
 }
 
 // refusal says why a tag may not be written.

@@ -225,7 +225,7 @@ func (as *assembling) run(ctx context.Context) (*report.Indexed, error) {
 	progress := as.app.progress(made.Plan)
 	made.Result, err = made.Plan.Run(ctx, src, dst, transfer.Options{
 		Tag: as.dst.Tag, Jobs: as.flags.jobs, MountFor: src.mountFor(as.dst),
-		Current: current, Gate: gate, Progress: progress.event,
+		Current: current, Gate: gate, Progress: progress.of(0),
 	})
 	progress.end()
 	if err == nil && made.Result.Unchanged {

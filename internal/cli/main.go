@@ -81,6 +81,12 @@ func (a *app) exit(ctx context.Context, err error) int {
 
 // complain writes an error and, where there is one, the hint that helps.
 func (a *app) complain(err error) {
+	if several := failures(nil); errors.As(err, &several) {
+		for _, err := range several {
+			a.complain(err)
+		}
+		return
+	}
 	fmt.Fprintf(a.stderr, "berth: %s\n", err)
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(a.stderr, "  %s\n", hint)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	"math"
 	"os"
 	"sync"
 
@@ -19,25 +20,40 @@ type progress struct {
 	bar       *mpb.Bar
 
 	mu   sync.Mutex
-	read map[digest.Digest]int64
+	read map[onItsWay]int64
 	sum  int64
 }
 
-// progress starts to show how far a plan's run has come.
-func (a *app) progress(plan *transfer.Plan) *progress {
-	p := &progress{read: map[digest.Digest]int64{}}
-	if a.quiet || !isTerminal(a.stderr) || plan.Bytes() == 0 {
+// onItsWay is a blob of the i-th plan.
+type onItsWay struct {
+	i      int
+	digest digest.Digest
+}
+
+// progress starts to show how far the runs of plans have come.
+func (a *app) progress(plans ...*transfer.Plan) *progress {
+	p := &progress{read: map[onItsWay]int64{}}
+	total := int64(0)
+	for _, plan := range plans {
+		total += min(plan.Bytes(), math.MaxInt64-total)
+	}
+	if a.quiet || !isTerminal(a.stderr) || total == 0 {
 		return p
 	}
 	p.container = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(40))
-	p.bar = p.container.New(plan.Bytes(), mpb.BarStyle(), mpb.BarRemoveOnComplete(),
+	p.bar = p.container.New(total, mpb.BarStyle(), mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name("copying ")),
 		mpb.AppendDecorators(decor.CountersKiloByte("% .1f of % .1f"), decor.Name("  "), decor.AverageSpeed(decor.SizeB1000(0), "% .1f")))
 	return p
 }
 
+// of is what the run of the i-th plan tells.
+func (p *progress) of(i int) func(transfer.Event) {
+	return func(e transfer.Event) { p.event(i, e) }
+}
+
 // event is called by many goroutines at once.
-func (p *progress) event(e transfer.Event) {
+func (p *progress) event(i int, e transfer.Event) {
 	if p.bar == nil {
 		return
 	}
@@ -51,8 +67,9 @@ func (p *progress) event(e transfer.Event) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sum += offset - p.read[e.Descriptor.Digest]
-	p.read[e.Descriptor.Digest] = offset
+	blob := onItsWay{i, e.Descriptor.Digest}
+	p.sum += offset - p.read[blob]
+	p.read[blob] = offset
 	p.bar.SetCurrent(p.sum)
 }
 
