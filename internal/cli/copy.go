@@ -67,7 +67,6 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 	cmd.Flags().BoolVar(&flags.all, "all", false, "copy everything, bit for bit, as is done without --for and --platform")
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
-	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once; layers of 1 MiB and more count as two")
 	a.repositoryFlags(cmd)
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once, for each destination; layers of 1 MiB and more count as two")
 	a.targetsFlag(cmd)
