@@ -23,7 +23,8 @@ func (r *Report) unused(all []*suppression) {
 		}
 		if !knownRule(i.Rule) {
 			f.Message = "there is no rule " + i.Rule + " to ignore"
-			f.Fixes = []Fix{{Title: "name one of berth check --rules"}}
+			all := Rules()
+			f.Fixes = []Fix{{Title: "name one of " + all[0].ID + " to " + all[len(all)-1].ID + ", or its name"}}
 		}
 		r.addTo(i.Pos.File, f)
 	}

@@ -113,3 +113,6 @@ func unknowns(s *Subject) (blocking, open []string) {
 	}
 	return blocking, open
 }
+
+// Known tells whether s is one of the severities.
+func (s Severity) Known() bool { return slices.Contains(severities, s) }
