@@ -122,8 +122,8 @@ type Finding struct {
 	Manifest digest.Digest `json:"manifest,omitempty"`
 	// Fixes are alternatives, the best first.
 	Fixes []Fix `json:"fixes"`
-	// Ignored is the reason that someone gave for not reporting it, or empty. Such a finding
-	// decides nothing.
+	// Ignored is the reason that someone gave for letting it pass, or empty. The verdict
+	// stands all the same.
 	Ignored string `json:"ignored,omitempty"`
 }
 
@@ -172,7 +172,7 @@ type Verdict string
 const (
 	// Runs: nothing was found that keeps it from running.
 	Runs Verdict = "runs"
-	// RunsNot: at least one finding is an error.
+	// RunsNot: at least one finding is an error, ignored or not.
 	RunsNot Verdict = "runs-not"
 	// Unknown: berth could not tell.
 	Unknown Verdict = "unknown"

@@ -148,13 +148,16 @@ func TestIgnores(t *testing.T) {
 		rules   string
 		verdict Verdict
 	}{
-		{"its line", inFile(workload.Ignore{Rule: "BER001", Reason: "r", Line: 3}), nil, "(BER001)", Runs},
-		{"the line of its workload", inFile(workload.Ignore{Rule: "platform-missing", Reason: "r", Line: 1}), nil, "(BER001)", Runs},
+		{"its line", inFile(workload.Ignore{Rule: "BER001", Reason: "r", Line: 3}), nil, "(BER001)", RunsNot},
+		{"the line of its workload", inFile(workload.Ignore{Rule: "platform-missing", Reason: "r", Line: 1}), nil, "(BER001)", RunsNot},
 		{"another line", inFile(workload.Ignore{Rule: "BER001", Reason: "r", Line: 2}), nil, "BER001 BER024", RunsNot},
-		{"its workload", inFile(workload.Ignore{Rule: "BER001", Reason: "r", Workload: new(workload.Workload)}), nil, "(BER001)", Runs},
+		{"its workload", inFile(workload.Ignore{Rule: "BER001", Reason: "r", Workload: new(workload.Workload)}), nil, "(BER001)", RunsNot},
 		{"another rule", inFile(workload.Ignore{Rule: "BER002", Reason: "r", Line: 3}), nil, "BER001 BER024", RunsNot},
-		{"a configuration", missing(), []Ignore{{Rule: "BER001", Reason: "r", Files: "deploy/**", Images: "example.com/*"}}, "(BER001)", Runs},
-		{"a configuration for others", missing(), []Ignore{{Rule: "BER001", Reason: "r", Files: "test/**", Pos: workload.Pos{File: ".berth.yaml", Line: 2}}}, "BER001 BER024", RunsNot},
+		{"a configuration", missing(), []Ignore{{Rule: "BER001", Reason: "r", Files: "deploy/**", Images: "example.com/*"}}, "(BER001)", RunsNot},
+		{"a configuration for others", missing(), []Ignore{{Rule: "BER001", Reason: "r", Files: "test/**"}}, "BER001", RunsNot},
+		{"a configuration for another image", missing(), []Ignore{{Rule: "BER001", Reason: "r", Images: "example.com/other:*"}}, "BER001", RunsNot},
+		{"a configuration that meets nothing", missing(), []Ignore{{Rule: "BER002", Reason: "r", Files: "deploy/*", Pos: workload.Pos{File: ".berth.yaml", Line: 2}}}, "BER001 BER024", RunsNot},
+		{"no rule", missing(), []Ignore{{Rule: "BER999", Reason: "r", Files: "test/**", Pos: workload.Pos{File: ".berth.yaml", Line: 2}}}, "BER001 BER024", RunsNot},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			report := examine(t, c.reading, nil, c.ignore...)

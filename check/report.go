@@ -64,9 +64,6 @@ func Examine(facts Facts) *Report {
 		report.Files = append(report.Files, f)
 	}
 	report.ignore(facts)
-	for i := range report.Results {
-		report.Results[i].conclude()
-	}
 	for _, f := range report.Files {
 		slices.SortStableFunc(f.Findings, func(a, b Finding) int {
 			return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
@@ -112,7 +109,7 @@ func (r *Report) Problems() []workload.Problem {
 func (r *Report) ignore(facts Facts) {
 	var all []*suppression
 	for _, i := range facts.Ignores {
-		all = append(all, &suppression{Ignore: i})
+		all = append(all, &suppression{Ignore: i, beside: !facts.has(i)})
 	}
 	byFile := map[string][]*suppression{}
 	for _, reading := range facts.Readings {
@@ -148,6 +145,8 @@ type suppression struct {
 	Ignore
 	inFile *workload.Ignore // nil for one of the configuration
 	used   bool
+	// beside says that this run did not look at what it is for.
+	beside bool
 }
 
 func (i *suppression) meets(f *Finding, s *Subject) bool {
@@ -171,6 +170,14 @@ func (i *suppression) meets(f *Finding, s *Subject) bool {
 		name = s.Name
 	}
 	return matches(i.Files, file) && matches(i.Images, name)
+}
+
+// has tells whether a run looked at what an ignore is for.
+func (facts *Facts) has(i Ignore) bool {
+	if i.Files != "" {
+		return slices.ContainsFunc(facts.Readings, func(r *workload.Reading) bool { return matches(i.Files, r.File.Name) })
+	}
+	return i.Images == "" || slices.ContainsFunc(facts.Subjects, func(s *Subject) bool { return matches(i.Images, s.Name) })
 }
 
 func matches(pattern, name string) bool {

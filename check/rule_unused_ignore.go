@@ -13,7 +13,7 @@ var unusedIgnore = Rule{
 // unused adds a finding for each ignore that met none.
 func (r *Report) unused(all []*suppression) {
 	for _, i := range all {
-		if i.used {
+		if i.used || i.beside && knownRule(i.Rule) {
 			continue
 		}
 		f := Finding{

@@ -61,7 +61,7 @@ func (r *Result) conclude() {
 	})
 	s := r.Subject
 	switch {
-	case slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == Error && f.Ignored == "" }):
+	case slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == Error }):
 		r.Verdict = RunsNot
 	case r.Failed, s.Open != "", !platform.Known(s.Need.Platform):
 		r.Verdict = Unknown

@@ -153,7 +153,7 @@ berth prove HOST/grafana`,
 	flags.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress; of a copy, only the digest")
 	flags.StringVar(&a.registryConfig, "registry-config", "", "file of settings per registry: plain HTTP, certificates, mirrors")
-	root.AddCommand(a.inspect(), a.prove(), a.check(), a.copy(), a.index(), a.explain(), a.targets())
+	root.AddCommand(a.inspect(), a.prove(), a.check(), a.fix(), a.copy(), a.index(), a.explain(), a.targets())
 	return root
 }
 
