@@ -105,13 +105,13 @@ func gather(ctx context.Context, open func(store.Reference) (store.Source, error
 // what ref names now.
 func openLocked(ctx context.Context, src store.Source, ref store.Reference, locked digest.Digest) (*image.Image, digest.Digest, error) {
 	if locked == "" || ref.Digest != "" {
-		im, err := image.Open(ctx, src, ref.Identifier())
+		im, err := image.OpenImages(ctx, src, ref.Identifier())
 		if err != nil {
 			return nil, "", err
 		}
 		return im, im.Root.Descriptor.Digest, nil
 	}
-	im, err := image.Open(ctx, src, locked.String())
+	im, err := image.OpenImages(ctx, src, locked.String())
 	if err != nil {
 		return nil, "", fmt.Errorf("as it was locked: %w", err)
 	}

@@ -61,7 +61,7 @@ type Image struct {
 type Manifest struct {
 	// Descriptor is the index entry, or that of the lone manifest.
 	Descriptor store.Descriptor
-	// Raw is the manifest, bit for bit.
+	// Raw is the manifest, bit for bit; nil where it was not read.
 	Raw  []byte
 	Kind Kind
 	// Declared is the platform of the index entry: nil for a lone manifest and for

@@ -45,11 +45,29 @@ var (
 // It fails when the root cannot be read. A child that cannot be read is a
 // [Manifest] with Err set, so that one hole does not hide the rest.
 func Open(ctx context.Context, src store.Source, reference string) (*Image, error) {
+	return open(ctx, src, reference, everything)
+}
+
+// OpenImages is [Open] without what the index says are attestations: their Raw and
+// ConfigDescriptor are zero. Registries that count what is read, as Docker Hub does,
+// count half as much of an image that buildx built.
+func OpenImages(ctx context.Context, src store.Source, reference string) (*Image, error) {
+	return open(ctx, src, reference, func(*Image) func(*Manifest) bool {
+		return func(m *Manifest) bool { return m.Kind != KindAttestation }
+	})
+}
+
+// A selector tells of an index which of its manifests are to be read.
+type selector = func(*Image) func(*Manifest) bool
+
+func everything(*Image) func(*Manifest) bool { return func(*Manifest) bool { return true } }
+
+func open(ctx context.Context, src store.Source, reference string, wanted selector) (*Image, error) {
 	o, err := Begin(ctx, src, reference)
 	if err != nil {
 		return nil, err
 	}
-	im, err := o.Manifests(ctx)
+	im, err := o.manifests(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +130,46 @@ func (o *Opening) Entries() []*Manifest {
 // not known yet: Configured, Config and RawConfig are zero. It fails, and does not,
 // as [Open].
 func (o *Opening) Manifests(ctx context.Context) (*Image, error) {
+	return o.manifests(ctx, everything)
+}
+
+// ManifestsFor is [Opening.Manifests], and reads no more than what [Image.Only] selects
+// with the same arguments, as long as the index declares the platform of each of its
+// images: of the others Raw and ConfigDescriptor are zero. Without wants it reads all.
+func (o *Opening) ManifestsFor(ctx context.Context, wants []platform.Platform, opts OnlyOptions) (*Image, error) {
+	if len(wants) == 0 {
+		return o.Manifests(ctx)
+	}
+	return o.manifests(ctx, func(im *Image) func(*Manifest) bool {
+		selected := im.declaredFor(wants)
+		return func(m *Manifest) bool {
+			if m.Kind == KindAttestation && (opts.Plain || opts.NoAttestations) {
+				return false
+			}
+			return selected == nil || selected[m.Descriptor.Digest] || selected[m.Attests]
+		}
+	})
+}
+
+// declaredFor are the manifests that are selected for wants by what the index declares,
+// or nil where that does not say.
+func (im *Image) declaredFor(wants []platform.Platform) map[digest.Digest]bool {
+	selected := map[digest.Digest]bool{}
+	for _, m := range im.Images() {
+		if m.Declared == nil {
+			return nil
+		}
+	}
+	for _, want := range wants {
+		if m, err := im.Select(want); err == nil {
+			selected[m.Descriptor.Digest] = true
+		}
+	}
+	return selected
+}
+
+// manifests reads the manifests that are wanted.
+func (o *Opening) manifests(ctx context.Context, wanted selector) (*Image, error) {
 	im := &Image{Root: o.Root}
 	if !o.doc.isIndex {
 		m := &Manifest{Descriptor: o.Root.Descriptor}
@@ -125,7 +183,12 @@ func (o *Opening) Manifests(ctx context.Context) (*Image, error) {
 	if err := o.index(ctx, im, o.doc, map[digest.Digest]bool{o.Root.Descriptor.Digest: true}, 1); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.reference, err)
 	}
-	all(im.Manifests, func(m *Manifest) { o.child(ctx, m) })
+	isWanted := wanted(im)
+	all(im.Manifests, func(m *Manifest) {
+		if isWanted(m) {
+			o.child(ctx, m)
+		}
+	})
 	return im, ctx.Err()
 }
 
@@ -138,7 +201,7 @@ func (o *Opening) Configs(ctx context.Context, manifests []*Manifest) []*Manifes
 		whole[i] = &one
 	}
 	all(whole, func(m *Manifest) {
-		if m.Err != nil || m.Kind != KindImage {
+		if m.Err != nil || m.Kind != KindImage || m.Raw == nil {
 			return
 		}
 		if err := o.config(ctx, m); err != nil {

@@ -7,8 +7,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"berth/image"
 	"berth/internal/imagetest"
+	"berth/platform"
 	"berth/store"
 )
 
@@ -129,5 +132,74 @@ func TestOpeningTellsWhichConfigIsMissing(t *testing.T) {
 		if bad := i == 1; (w.Err != nil) != bad || bad && !strings.Contains(w.Err.Error(), missing.String()) {
 			t.Errorf("manifest %d: %v", i, w.Err)
 		}
+	}
+}
+
+// Registries count what is read: of an index nothing is read that nobody asked for.
+func TestOpeningReadsWhatIsAskedFor(t *testing.T) {
+	arm64 := []platform.Platform{platform.MustParse("linux/arm64")}
+	m := imagetest.New()
+	add := func(p string) store.Descriptor {
+		return m.AddImage(imagetest.Image{Configured: platform.MustParse(p)}, "")
+	}
+	one, two := add("linux/amd64"), add("linux/arm64")
+	ofOne, ofTwo := m.AddAttestation(one), m.AddAttestation(two)
+	m.AddIndex("v1", "", one, two, ofOne, ofTwo)
+	silent := add("linux/s390x")
+	silent.Platform = nil
+	m.AddIndex("undeclared", "", one, two, silent, ofTwo)
+
+	for _, c := range []struct {
+		name, tag string
+		wants     []platform.Platform
+		opts      image.OnlyOptions
+		reads     []store.Descriptor
+	}{
+		{"one platform", "v1", arm64, image.OnlyOptions{}, []store.Descriptor{two, ofTwo}},
+		{"without attestations", "v1", arm64, image.OnlyOptions{NoAttestations: true}, []store.Descriptor{two}},
+		{"plain", "v1", arm64, image.OnlyOptions{Plain: true}, []store.Descriptor{two}},
+		{"everything", "v1", nil, image.OnlyOptions{}, []store.Descriptor{one, two, ofOne, ofTwo}},
+		{"one may be anything", "undeclared", arm64, image.OnlyOptions{}, []store.Descriptor{one, two, silent, ofTwo}},
+		{"nothing for it", "v1", []platform.Platform{platform.MustParse("linux/riscv64")}, image.OnlyOptions{}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := &counting{Memory: m, reads: map[string]int{}}
+			o, err := image.Begin(t.Context(), src, c.tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			im, err := o.ManifestsFor(t.Context(), c.wants, c.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{c.tag: 1}
+			for _, d := range c.reads {
+				want[d.Digest.String()] = 1
+			}
+			if diff := cmp.Diff(want, src.reads); diff != "" {
+				t.Error(diff)
+			}
+			if c.wants == nil || len(c.reads) == 0 || c.tag != "v1" {
+				return
+			}
+			selection, err := im.Only(c.wants, c.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range selection.Manifests {
+				if m.Raw == nil {
+					t.Errorf("%s is selected and was not read", m.Descriptor.Digest)
+				}
+			}
+		})
+	}
+
+	src := &counting{Memory: m, reads: map[string]int{}}
+	im, err := image.OpenImages(t.Context(), src, "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(src.reads) != 5 || len(im.Manifests) != 4 || im.Manifests[2].Kind != image.KindAttestation || im.Images()[1].Configured == nil {
+		t.Errorf("the index, two images and their configs were to be read: %v", src.reads)
 	}
 }

@@ -34,6 +34,8 @@ var (
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrDenied says that these credentials may not do this.
 	ErrDenied = errors.New("denied")
+	// ErrRateLimited says that the store wants to be asked less often.
+	ErrRateLimited = errors.New("rate limited")
 	// ErrTooLarge says that something is over one of berth's bounds.
 	ErrTooLarge = errors.New("too large")
 	// ErrCorrupt says that content is not what its digest or size promises.

@@ -126,6 +126,9 @@ func (p *Plan) manifest(m *image.Manifest, blobs map[digest.Digest]store.Descrip
 	if m.Err != nil {
 		return &CopyError{End: Source, Descriptor: m.Descriptor, Err: m.Err}
 	}
+	if m.Raw == nil {
+		return &CopyError{End: Source, Descriptor: m.Descriptor, Err: fmt.Errorf("it was selected, and not read")}
+	}
 	if _, ok := p.refers[m.Descriptor.Digest]; ok {
 		return nil // two entries of an index may name the same manifest
 	}

@@ -49,11 +49,20 @@ func (a *app) choice(flags copyFlags) (*choice, error) {
 // all tells whether everything is to be copied, bit for bit.
 func (c *choice) all() bool { return len(c.needs) == 0 }
 
+// platforms are those that were asked for.
+func (c *choice) platforms() []platform.Platform {
+	var ps []platform.Platform
+	for _, need := range c.needs {
+		ps = append(ps, need.Platform)
+	}
+	return ps
+}
+
 // open reads as much of an image as says what is to be copied: configs only where the
 // index leaves a platform to them, and not for a copy of everything to where indexes
 // are taken.
 func (c *choice) open(ctx context.Context, opening *image.Opening, indexes bool) (*image.Image, error) {
-	im, err := opening.Manifests(ctx)
+	im, err := opening.ManifestsFor(ctx, c.platforms(), image.OnlyOptions{})
 	if err != nil || c.all() && indexes || !slices.ContainsFunc(im.Images(), func(m *image.Manifest) bool { return m.Declared == nil }) {
 		return im, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,11 +38,21 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			host := imagetest.Registry(t)
 			env.Setenv("REGISTRY", host)
+			env.Setenv("COUNTED", imagetest.Proxy(t, host, counted))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			return publish(host)
 		},
+	})
+}
+
+// counted says that few pulls are left.
+func counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Ratelimit-Limit", "100;w=21600")
+		w.Header().Set("Ratelimit-Remaining", "3;w=21600")
+		next.ServeHTTP(w, r)
 	})
 }
 

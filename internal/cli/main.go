@@ -51,6 +51,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	root.SetErr(stderr)
 	err := fang.Execute(ctx, root, fang.WithVersion(version()), fang.WithErrorHandler(
 		func(io.Writer, fang.Styles, error) {}))
+	a.quotas()
 	return a.exit(ctx, errors.Join(err, a.close()))
 }
 

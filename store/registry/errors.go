@@ -116,6 +116,11 @@ func (e *endpoint) failed(c call, response *http.Response) *Error {
 	if failed.passes {
 		failed.retryAfter = parseRetryAfter(response.Header.Get("Retry-After"), e.client.options.Now())
 	}
+	if q := e.quota.Load(); q != nil && response.StatusCode == http.StatusTooManyRequests && sameOrigin(*response.Request.URL, e.base) {
+		failed.note = q.String()
+		// What is used up comes back in hours.
+		failed.passes = failed.passes && q.Remaining > 0
+	}
 	if response.StatusCode == http.StatusInternalServerError {
 		failed.attempts = internalAttempts
 	}
@@ -124,7 +129,7 @@ func (e *endpoint) failed(c call, response *http.Response) *Error {
 			// A signed URL that ran out. The registry makes a new one when asked again.
 			failed.passes, failed.attempts = true, signedAttempts
 		}
-		failed.note = "redirected to " + from.Host
+		failed.note = joinNotes(failed.note, "redirected to "+from.Host)
 	}
 	failed.Err = category(response.StatusCode)
 	switch {
@@ -159,7 +164,7 @@ func category(status int) error {
 	case http.StatusRequestEntityTooLarge:
 		return store.ErrTooLarge
 	case http.StatusTooManyRequests:
-		return errors.New("rate limited")
+		return store.ErrRateLimited
 	}
 	text := http.StatusText(status)
 	if text == "" {

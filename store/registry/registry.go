@@ -173,6 +173,7 @@ type endpoint struct {
 	// address, by its name or by where its connections went.
 	inside   atomic.Bool
 	auth     authorizer
+	quota    atomic.Pointer[Quota]
 	selfLink selfLink
 	paces    struct {
 		sync.Mutex

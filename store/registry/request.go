@@ -174,6 +174,9 @@ func (e *endpoint) follow(ctx context.Context, c call, authorization string, wat
 			return nil, err
 		}
 		watch.touch()
+		if sameOrigin(target, e.base) {
+			e.noteQuota(response.Header)
+		}
 		if !isRedirect(response.StatusCode) || c.method != http.MethodGet && c.method != http.MethodHead {
 			return response, nil
 		}
