@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			host := imagetest.Registry(t)
 			env.Setenv("REGISTRY", host)
-			env.Setenv("COUNTED", imagetest.Proxy(t, host, counted))
+			env.Setenv("COUNTED", imagetest.Proxy(t, host, rationed))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -47,8 +47,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// counted says that few pulls are left.
-func counted(next http.Handler) http.Handler {
+// rationed says that few pulls are left.
+func rationed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Ratelimit-Limit", "100;w=21600")
 		w.Header().Set("Ratelimit-Remaining", "3;w=21600")
