@@ -41,6 +41,9 @@ type Subject struct {
 	Selected *image.Manifest
 	// Start is what happens when the target starts Selected; nil where nothing was proven.
 	Start *Start
+	// Anywhere are the starts of all platforms of the image, each on a host of its own,
+	// where the need has no platform.
+	Anywhere []*Start
 }
 
 // Start is the proof of one manifest on one host, and what it cost.
@@ -97,10 +100,18 @@ type Rule struct {
 	// one of them.
 	Check func(*Subject) []Finding
 	File  func(*workload.Reading) []Finding
-	// ofFiles says that Check looks at where a subject comes from, and needs neither an image
-	// nor a platform.
-	ofFiles bool
+	// needs is what Check needs of a subject.
+	needs needed
 }
+
+// needed is what a rule cannot do without.
+type needed int
+
+const (
+	aPlatform needed = iota // an image, and a platform that it is to run on
+	anImage
+	nothing
+)
 
 // Finding is one thing that is wrong.
 type Finding struct {
@@ -163,6 +174,7 @@ func Rules() []Rule {
 		dockerfileGOARCHConstant,
 		unusedIgnore,
 		tagMoved,
+		startsNowhere,
 	}
 }
 

@@ -168,6 +168,41 @@ func TestIgnores(t *testing.T) {
 	}
 }
 
+// TestAnywhere: where nothing says the platform, what fails on all of an image's own is a
+// failure all the same.
+func TestAnywhere(t *testing.T) {
+	program := func(p string) imagetest.Image {
+		im := layered(p, imagetest.GzipLayer(imagetest.File{Name: "app", Mode: 0o755, Body: string(imagetest.ELF(amd64, ""))}))
+		im.Config.Entrypoint = []string{"/app"}
+		return im
+	}
+	for _, c := range []struct {
+		name      string
+		platforms []string
+		rules     string
+		verdict   Verdict
+	}{
+		{"starts", []string{"linux/amd64"}, "", Unknown},
+		{"starts on one", []string{"linux/amd64", "linux/arm64"}, "BER026", Unknown},
+		{"starts nowhere", []string{"linux/arm64"}, "BER026", RunsNot},
+	} {
+		m := imagetest.New()
+		var entries []store.Descriptor
+		for _, p := range c.platforms {
+			entries = append(entries, m.AddImage(program(p), ""))
+		}
+		m.AddIndex("v1", "", entries...)
+		subjects := Deployed(deploys("example.com/app:v1", workload.Requirement{Certainty: workload.Undetermined, Why: "nothing says so"}), nil)
+		if err := Gather(t.Context(), func(store.Reference) (store.Source, error) { return m, nil }, subjects, GatherOptions{Prove: true}); err != nil {
+			t.Fatal(err)
+		}
+		report := Examine(Facts{Subjects: subjects})
+		if got := rules(report); got != c.rules || report.Results[0].Verdict != c.verdict {
+			t.Errorf("%s: %q and %s, want %q and %s", c.name, got, report.Results[0].Verdict, c.rules, c.verdict)
+		}
+	}
+}
+
 func TestLocked(t *testing.T) {
 	m := imagetest.New()
 	old := m.AddImage(layered("linux/amd64"), "v1")

@@ -125,8 +125,36 @@ func openLocked(ctx context.Context, src store.Source, ref store.Reference, lock
 	return im, "", nil
 }
 
-// proveOnce proves subjects, those that start the same on the same host together.
+// proveOnce proves subjects, those that start the same on the same host together. Where
+// nothing determines a platform, each that the image has is proven.
 func proveOnce(ctx context.Context, src store.BlobReader, subjects []*Subject, prover Prover) {
+	anywhere := map[*Subject][]*Subject{}
+	for _, s := range subjects {
+		if platform.Known(s.Need.Platform) {
+			continue
+		}
+		for _, m := range s.Image.Images() {
+			on := *s
+			on.Selected, on.Need.Platform = m, m.Platform()
+			anywhere[s] = append(anywhere[s], &on)
+		}
+	}
+	all := slices.Clone(subjects)
+	for _, s := range subjects {
+		all = append(all, anywhere[s]...)
+	}
+	prove(ctx, src, all, prover)
+	for s, ons := range anywhere {
+		for _, on := range ons {
+			if on.Start != nil {
+				s.Anywhere = append(s.Anywhere, on.Start)
+			}
+		}
+	}
+}
+
+// prove proves subjects that each have a platform, those that start the same together.
+func prove(ctx context.Context, src store.BlobReader, subjects []*Subject, prover Prover) {
 	var first []*Subject
 	like := map[*Subject][]*Subject{}
 	for _, s := range subjects {

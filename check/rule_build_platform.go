@@ -8,10 +8,10 @@ import (
 )
 
 var buildPlatform = Rule{
-	ID:      "BER017",
-	Name:    "build-platform",
-	Doc:     "The image is built for another platform than the one it is to run on, or for that of whoever builds it.",
-	ofFiles: true,
+	ID:    "BER017",
+	Name:  "build-platform",
+	Doc:   "The image is built for another platform than the one it is to run on, or for that of whoever builds it.",
+	needs: nothing,
 	Check: func(s *Subject) []Finding {
 		if s.Origin == nil || s.Origin.Container.Build == nil || !platform.Known(s.Need.Platform) {
 			return nil

@@ -6,10 +6,10 @@ import (
 )
 
 var defaultPlatform = Rule{
-	ID:      "BER015",
-	Name:    "default-platform",
-	Doc:     "No file says the platform; the target's default decides.",
-	ofFiles: true,
+	ID:    "BER015",
+	Name:  "default-platform",
+	Doc:   "No file says the platform; the target's default decides.",
+	needs: nothing,
 	Check: func(s *Subject) []Finding {
 		if s.Origin == nil || s.Origin.Workload.Requirement.Certainty != workload.Default || s.Origin.Container != &s.Origin.Workload.Containers[0] {
 			return nil // said once for a workload

@@ -3,9 +3,10 @@ package check
 import "berth/store"
 
 var mutableTag = Rule{
-	ID:   "BER016",
-	Name: "mutable-tag",
-	Doc:  "The image is named by a tag that usually moves, so its platforms may change after the check.",
+	ID:    "BER016",
+	Name:  "mutable-tag",
+	Doc:   "The image is named by a tag that usually moves, so its platforms may change after the check.",
+	needs: anImage,
 	Check: func(s *Subject) []Finding {
 		r := s.Reference
 		if s.Origin == nil || s.Origin.Container.Pulled || r.Transport != store.Docker || r.Digest != "" || r.Tag != "latest" {

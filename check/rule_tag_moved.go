@@ -1,9 +1,10 @@
 package check
 
 var tagMoved = Rule{
-	ID:   "BER025",
-	Name: "tag-moved",
-	Doc:  "The tag names another image than the one that was locked.",
+	ID:    "BER025",
+	Name:  "tag-moved",
+	Doc:   "The tag names another image than the one that was locked.",
+	needs: anImage,
 	Check: func(s *Subject) []Finding {
 		if s.Locked == "" || s.Now == "" || s.Locked == s.Now {
 			return nil

@@ -34,7 +34,7 @@ func run(s *Subject) Result {
 		blocking = append(blocking, s.Err.Error())
 	}
 	for _, rule := range Rules() {
-		if rule.Check == nil || !rule.ofFiles && (s.Image == nil || !platform.Known(s.Need.Platform)) {
+		if rule.Check == nil || !rule.appliesTo(s) {
 			continue
 		}
 		for _, f := range rule.Check(s) {
@@ -52,6 +52,17 @@ func run(s *Subject) Result {
 	r.Failed = len(blocking) > 0
 	r.conclude()
 	return r
+}
+
+// appliesTo tells whether what the rule looks at is known.
+func (r Rule) appliesTo(s *Subject) bool {
+	switch r.needs {
+	case nothing:
+		return true
+	case anImage:
+		return s.Image != nil
+	}
+	return s.Image != nil && platform.Known(s.Need.Platform)
 }
 
 // conclude sorts the findings and sums them up.
