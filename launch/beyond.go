@@ -2,29 +2,15 @@ package launch
 
 import (
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
 	"berth/binary"
-	"berth/rootfs"
 )
 
-// wrappers are programs whose work is to start another one.
-var wrappers = []string{
-	"ash", "bash", "busybox", "catatonit", "dash", "dumb-init", "env", "gosu", "ksh", "nice", "nohup",
-	"s6-svscan", "setpriv", "sh", "su-exec", "tini", "tini-static", "xargs", "zsh",
-}
-
-// beyond looks at what follows once the executable runs, as far as its bytes decide it,
-// and warns of what was not followed.
-func (p *prover) beyond(program *rootfs.Info, scripts []script) error {
+// beyond looks at what follows once the executable runs, as far as its bytes decide it.
+func (p *prover) beyond(scripts []script) error {
 	if len(scripts) == 0 {
-		// The name it is called by counts: BusyBox is a shell where it is called sh.
-		name := path.Base(p.process.Args[0])
-		if len(p.process.Args) > 1 && (slices.Contains(wrappers, name) || slices.Contains(wrappers, path.Base(program.Path))) {
-			p.warn(CauseNotFollowed, printable(p.process.Args[0])+" starts another program ("+printable(strings.Join(p.process.Args[1:], " "))+"), which was not followed")
-		}
 		return nil
 	}
 	first, last := scripts[0], scripts[len(scripts)-1]
@@ -41,7 +27,6 @@ func (p *prover) beyond(program *rootfs.Info, scripts []script) error {
 	} else if strings.HasSuffix(last.line.Argument, "\r") {
 		return unknown("the first line of %s ends in a carriage return, which %s gets as a part of its argument", printable(last.info.Path), printable(last.line.Interpreter))
 	}
-	p.warn(CauseNotFollowed, "what the script "+printable(first.info.Path)+" starts was not followed")
 	return nil
 }
 
@@ -77,7 +62,7 @@ func (p *prover) envFinds(s script) error {
 	if strings.HasSuffix(name, "\r") {
 		failure.Cause = CauseCRLFShebang
 		failure.Detail = "the first line of " + printable(s.info.Path) + " ends in a carriage return (a Windows line ending), and env takes it for a part of the program's name"
-		failure.Fix = crlfFix(s.info)
+		failure.Fix = crlfFix(s.info.Path)
 	}
 	p.proof.Steps = append(p.proof.Steps, Step{Path: name, Kind: string(binary.Missing), Role: roleInterpreter})
 	p.blame(&failure, s.info)

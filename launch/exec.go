@@ -48,7 +48,11 @@ func (p *prover) exec(name string) error {
 			if err := p.program(name, f.info, format, scripts); err != nil {
 				return err
 			}
-			return p.beyond(f.info, scripts)
+			if err := p.beyond(scripts); err != nil {
+				return err
+			}
+			p.ran = &executed{argv: interpreted(p.process.Args, name, scripts), program: f.info, scripts: scripts, musl: isMuslLoader(p.loaderInfo), dynamic: p.loaderInfo != nil}
+			return nil
 		}
 		line, err := readAs(p, f.info, binary.ParseShebang)
 		var refusal *binary.Refusal
@@ -107,7 +111,7 @@ func (p *prover) openFailed(name string, scripts []script, bad *fault) error {
 	case strings.HasSuffix(last.line.Interpreter, "\r"):
 		failure.Cause = CauseCRLFShebang
 		failure.Detail = "the first line of " + printable(last.info.Path) + " ends in a carriage return (a Windows line ending), and the kernel takes it for a part of the interpreter's name"
-		failure.Fix = crlfFix(last.info)
+		failure.Fix = crlfFix(last.info.Path)
 	case bad.errno == "ENOENT":
 		failure.Cause = CauseMissingInterpreter
 		failure.Detail = names + ", and " + printable(bad.at) + " is not in the image"
@@ -126,8 +130,8 @@ func (p *prover) openFailed(name string, scripts []script, bad *fault) error {
 	return p.execFailed(name, bad.errno, blamed, failure)
 }
 
-func crlfFix(info *rootfs.Info) string {
-	return `save the script with Unix line endings: RUN sed -i 's/\r$//' ` + printable(info.Path) + ", or *.sh text eol=lf in .gitattributes"
+func crlfFix(script string) string {
+	return `save the script with Unix line endings: RUN sed -i 's/\r$//' ` + printable(script) + ", or *.sh text eol=lf in .gitattributes"
 }
 
 // execFailed fills in what all failures of execve share. Runtimes do not agree on an

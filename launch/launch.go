@@ -7,9 +7,9 @@
 // Docker and runc for what comes before execve (stage "create"), and of the Linux kernel
 // from there on: package binary reads files as the kernel does.
 //
-// What is modelled decides the verdict. What is not (what a program opens once it runs,
-// what a script or a wrapper starts in turn) is a [Warning] beside it where execve and the loader
-// succeed, and makes it [Unknown] where it could make them fail.
+// What is modelled decides the verdict. What is not (what a program opens once it runs)
+// is a [Warning] beside it where execve and the loader succeed, and makes it [Unknown] where
+// it could make them fail. What a wrapper or a script starts in turn is [Proof.Derived].
 //
 // A verdict is a value, with its evidence. An error means that the bytes could
 // not be read.
@@ -106,6 +106,9 @@ type Proof struct {
 	Reason   string    `json:"reason,omitempty"`
 	Steps    []Step    `json:"steps"`
 	Warnings []Warning `json:"warnings"`
+	// Derived is what a wrapper or a script starts in turn; nil where the program does its
+	// own work, or where nothing of that could be followed.
+	Derived *Derived `json:"derived,omitempty"`
 }
 
 // Failure is how a start fails.

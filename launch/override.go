@@ -48,7 +48,7 @@ func equalArgs(a, b []string) bool {
 
 // Apply returns the config of what is started: merge of moby's daemon/commit.go, with
 // which Kubernetes and ECS agree. An entrypoint of one empty string, which is what docker
-// run --entrypoint '' sends, clears entrypoint and command (mergeAndVerifyConfig of
+// run --entrypoint ” sends, clears entrypoint and command (mergeAndVerifyConfig of
 // daemon/container.go).
 func (o Override) Apply(c v1.ImageConfig) v1.ImageConfig {
 	if o.Entrypoint != nil {

@@ -73,6 +73,7 @@ func (p *prover) loader(name string, info *rootfs.Info, program *binary.Program,
 		}
 		return p.execFailed(name, bad.errno, blamed, failure)
 	}
+	p.loaderInfo = f.info
 	format, err := p.identify(f.info)
 	if err != nil {
 		return err

@@ -129,8 +129,8 @@ func TestWarnings(t *testing.T) {
 		{"static", one(exe("app", static)), run("/app"), amd64, nil},
 		{"dynamic", one(exe("app", dynamic), loader), run("/app"), amd64, []string{CauseLibraries}},
 		{"script", one(exe("app", "#!/sh\n"), exe("sh", static)), run("/app"), amd64, []string{CauseNotFollowed}},
-		{"shell", one(exe("bin/sh", dynamic), loader), run("/bin/sh", "-c", "app"), amd64, []string{CauseLibraries, CauseNotFollowed}},
-		{"tini", one(exe("tini", static)), run("/tini", "--", "app"), amd64, []string{CauseNotFollowed}},
+		{"shell", one(exe("bin/sh", dynamic), loader), run("/bin/sh", "-c", "app; app"), amd64, []string{CauseLibraries, CauseNotFollowed}},
+		{"tini", one(exe("tini", static)), run("/tini", "-z", "app"), amd64, []string{CauseNotFollowed}},
 		{"pages of 4 KiB on arm64", one(exe("app", smallPages)), run("/app"), Host{Platform: platform.MustParse("linux/arm64")}, []string{CausePageSize}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

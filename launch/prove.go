@@ -13,7 +13,7 @@ import (
 // Prove says what happens when host starts process in the file system fsys. The
 // error is one of reading fsys; everything else is in the proof.
 func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*Proof, error) {
-	p := &prover{ctx: ctx, fsys: fsys, process: process, host: host}
+	p := &prover{ctx: ctx, fsys: fsys, process: process, host: host, literal: len(process.Args)}
 	p.proof.Steps, p.proof.Warnings = []Step{}, []Warning{}
 	err := p.run()
 	var end *ending
@@ -35,11 +35,16 @@ func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*P
 	default:
 		return nil, err
 	}
-	p.replacedLinks()
 	p.proof.Evidence = Sampled
 	if fsys.Certain() || p.settled && err == nil {
 		p.proof.Evidence = Proven
 	}
+	if err == nil {
+		if err := p.derive(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.replacedLinks()
 	return &p.proof, nil
 }
 
@@ -74,6 +79,12 @@ type prover struct {
 	// settled says that the verdict was certain before the libraries were looked at, which
 	// ended without an answer.
 	settled bool
+	// loaderInfo is the loader of the program, nil for a static one.
+	loaderInfo *rootfs.Info
+	// ran is what execve left running; nil until it succeeds.
+	ran *executed
+	// literal is how many of the arguments are known as they will be.
+	literal int
 	proof   Proof
 }
 
