@@ -162,6 +162,8 @@ func Rules() []Rule {
 		compressionRefused,
 		tooLarge,
 		fallbackPlatform,
+		derivedCommand,
+		usrMerge,
 		platformMayBeMissing,
 		defaultPlatform,
 		mutableTag,

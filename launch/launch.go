@@ -149,4 +149,9 @@ type Step struct {
 type Warning struct {
 	Cause  string `json:"cause"`
 	Detail string `json:"detail"`
+	// Path is the file that it is about, Layer brought it, and CreatedBy is the history entry
+	// of that layer; empty where no one file is to blame.
+	Path      string        `json:"path,omitempty"`
+	Layer     digest.Digest `json:"layer,omitempty"`
+	CreatedBy string        `json:"createdBy,omitempty"`
 }

@@ -60,7 +60,10 @@ func (p *prover) replacedLinks() {
 		if r.By.CreatedBy != "" {
 			by += " (" + printable(r.By.CreatedBy) + ")"
 		}
-		p.warn(CauseLinkReplaced, printable(r.Path)+" was a symbolic link to "+printable(r.Target)+", and "+by+" made it a folder by bringing something below it: what the link led to is not there any more; copy to "+printable(r.Target)+" instead")
+		p.proof.Warnings = append(p.proof.Warnings, Warning{
+			Cause: CauseLinkReplaced, Path: r.Path, Layer: r.By.Descriptor.Digest, CreatedBy: r.By.CreatedBy,
+			Detail: printable(r.Path) + " was a symbolic link to " + printable(r.Target) + ", and " + by + " made it a folder by bringing something below it: what the link led to is not there any more; copy to " + printable(r.Target) + " instead",
+		})
 	}
 }
 
