@@ -40,6 +40,13 @@ func fails(stage launch.Stage, cause, errno string, exit int) *launch.Proof {
 	}
 }
 
+// wraps starts, and what it starts in turn fails.
+func wraps(cause string) *launch.Proof {
+	p := starts()
+	p.Derived = &launch.Derived{Evidence: "derived", Verdict: launch.Fails, Literal: true, Failure: &launch.Failure{Stage: launch.StageRun, Cause: cause, Message: "message", Detail: "detail"}}
+	return p
+}
+
 func starts(warnings ...launch.Warning) *launch.Proof {
 	return &launch.Proof{
 		Verdict: launch.Starts, Evidence: launch.Proven, Warnings: warnings,
@@ -68,6 +75,7 @@ func TestExplainByProof(t *testing.T) {
 		{"a code where runtimes differ", "exit status 255", fails(launch.StageExec, launch.CauseWrongMachine, "ENOEXEC", 0), Confirmed, launch.CauseWrongMachine, Established},
 		{"killed, so it did start", "OOMKilled", starts(), Likely, killed, Possible},
 		{"what a wrapper starts", "exec format error", starts(launch.Warning{Cause: launch.CauseNotFollowed, Detail: "/app starts another"}), Contradicted, otherImage, Possible},
+		{"what a wrapper starts is for another machine", "exec format error", wraps(launch.CauseWrongMachine), Likely, launch.CauseWrongMachine, Possible},
 		{"another errno", "exec /app: permission denied", fails(launch.StageExec, launch.CauseWrongMachine, "ENOEXEC", 0), Differs, launch.CauseNotExecutable, RuledOut},
 		{"it cannot be told", "exec /app: exec format error", &launch.Proof{Verdict: launch.Unknown, Reason: "not modelled"}, Unknown, launch.CauseWrongMachine, Possible},
 	} {

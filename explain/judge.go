@@ -162,6 +162,8 @@ func (j *judged) byBytes(said Said) {
 		j.conclusion = Confirmed
 	case j.failure != nil:
 		j.conclusion = Differs
+	case proof.Derived != nil && proof.Derived.Failure != nil && agrees(said, proof.Derived.Failure):
+		j.conclusion = Likely // what a wrapper starts fails like this
 	case beforeItRuns && !(s.Assumed && slices.Contains(said.Text.Causes, launch.CauseWrongMachine)):
 		j.conclusion = Contradicted
 	case !slices.ContainsFunc(j.causes, func(r Ruling) bool { return r.Status == Possible }):
@@ -216,6 +218,11 @@ func (j *judged) ruling(word string, start *check.Start) (Ruling, bool) {
 		return Ruling{}, false
 	case proof.Failure != nil && proof.Failure.Cause == word:
 		return established(start, on), true
+	case proof.Derived != nil && proof.Derived.Failure != nil && (proof.Derived.Failure.Cause == word || word == childProgram):
+		// What a wrapper starts says the same text, as far as it has one.
+		r := possible(word)
+		r.Why, r.Evidence, r.Platform = proof.Derived.Failure.Detail, launch.Evidence(proof.Derived.Evidence), on
+		return r, true
 	case c.Kind == InBytes && word == launch.CauseWrongMachine && j.subject.Assumed && proof.Failure == nil:
 		r := possible(word)
 		r.Why = "the image is for " + platform.Format(on) + ", and a host of another architecture says just this"

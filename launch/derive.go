@@ -91,7 +91,7 @@ func (p *prover) derive(ctx context.Context) error {
 	if p.ran == nil {
 		return nil
 	}
-	d := &Derived{Evidence: derivedEvidence, Verdict: Starts, Literal: true, Through: []Hop{}}
+	d := &Derived{Evidence: derivedEvidence, Verdict: Starts, Literal: true, Args: []string{}, Through: []Hop{}}
 	here := p
 	for {
 		n, err := here.starts()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"strings"
 
 	"berth/binary"
 	"berth/platform"
@@ -56,6 +58,7 @@ func (p *prover) replacedLinks() {
 		return
 	}
 	for _, r := range fsys.Replaced() {
+		p.hidden(r)
 		by := "layer " + r.By.Descriptor.Digest.String()
 		if r.By.CreatedBy != "" {
 			by += " (" + printable(r.By.CreatedBy) + ")"
@@ -64,6 +67,35 @@ func (p *prover) replacedLinks() {
 			Cause: CauseLinkReplaced, Path: r.Path, Layer: r.By.Descriptor.Digest, CreatedBy: r.By.CreatedBy,
 			Detail: printable(r.Path) + " was a symbolic link to " + printable(r.Target) + ", and " + by + " made it a folder by bringing something below it: what the link led to is not there any more; copy to " + printable(r.Target) + " instead",
 		})
+	}
+}
+
+// hidden puts the blame for a missing file where it belongs: on the layer that made a
+// folder of the link to the file. Nothing is read that the proof had not to read.
+func (p *prover) hidden(r rootfs.Replaced) {
+	failures := []*Failure{p.proof.Failure}
+	if p.proof.Derived != nil {
+		failures = append(failures, p.proof.Derived.Failure)
+	}
+	for _, f := range failures {
+		if f == nil {
+			continue
+		}
+		rest, below := strings.CutPrefix(f.Path, r.Path+"/")
+		if !below || f.Errno != "ENOENT" {
+			continue
+		}
+		target := r.Target
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(r.Path), target)
+		}
+		there, bad, err := p.engine().resolve(path.Join(target, rest))
+		if err != nil || bad != nil {
+			continue
+		}
+		f.Detail += ": it is at " + printable(there.info.Path) + ", and " + printable(r.Path) + ", which was a link to it, is a folder since this layer brought something below it"
+		f.Layer, f.CreatedBy = r.By.Descriptor.Digest, r.By.CreatedBy
+		f.Fix = "bring the layer's files below " + printable(target) + " instead of " + printable(r.Path) + ": the link then shows them in both places"
 	}
 }
 

@@ -29,6 +29,10 @@ func TestReplacedLink(t *testing.T) {
 	if !strings.Contains(causes(broken), CauseLinkReplaced) {
 		t.Errorf("nothing is said of the link: %+v", broken.Warnings)
 	}
+	// The layer that hid the loader is to blame, not the program that needs it.
+	if f := broken.Failure; f.CreatedBy != "COPY app /" || !strings.Contains(f.Detail, "it is at /usr/lib64/ld-linux-x86-64.so.2") || !strings.Contains(f.Fix, "below /usr/lib64 instead of /lib64") {
+		t.Errorf("%+v", f)
+	}
 }
 
 func causes(p *Proof) string {

@@ -163,7 +163,7 @@ func startsAnswer(starts []*check.Start) error {
 	answer := error(nil)
 	for _, s := range starts {
 		switch {
-		case s.Proof != nil && s.Proof.Verdict == launch.Fails:
+		case s.Proof != nil && (s.Proof.Verdict == launch.Fails || check.DerivedIsCertain(s.Proof.Derived)):
 			return errNo
 		case s.Proof == nil || s.Proof.Verdict == launch.Unknown:
 			answer = errUnknown
