@@ -43,7 +43,7 @@ func fails(stage launch.Stage, cause, errno string, exit int) *launch.Proof {
 // wraps starts, and what it starts in turn fails.
 func wraps(cause string) *launch.Proof {
 	p := starts()
-	p.Derived = &launch.Derived{Evidence: "derived", Verdict: launch.Fails, Literal: true, Failure: &launch.Failure{Stage: launch.StageRun, Cause: cause, Message: "message", Detail: "detail"}}
+	p.Derived = &launch.Derived{Evidence: "derived", Verdict: launch.Fails, Literal: true, Failure: &launch.Failure{Stage: launch.StageRun, Cause: cause, Errno: "ENOEXEC", Message: "message", Detail: "detail", Fix: "fix"}}
 	return p
 }
 

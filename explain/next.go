@@ -55,6 +55,9 @@ func (e *Explanation) nextWith(said Said, j *judged) {
 			e.next("name where it runs, and berth holds the image against that", "berth explain --image "+quote(name)+" --for TARGET "+quote(said.Match))
 		}
 		e.moreSaid(said)
+		if start := j.subject.start(); start != nil && start.Proof != nil && start.Proof.Derived != nil && start.Proof.Derived.Failure != nil {
+			e.next(start.Proof.Derived.Failure.Fix, "")
+		}
 		for _, r := range e.Causes {
 			if c := causeOf(r.Cause); r.Status == Possible && c.Kind == Beyond {
 				e.next("if "+c.Title+": "+c.Fix, "")
