@@ -130,4 +130,3 @@ func inOrder(before, after string) bool {
 	// A changed line is one in four at most of the shortest fixtures.
 	return all-kept <= 1+all/4
 }
-

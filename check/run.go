@@ -1,10 +1,12 @@
 package check
 
 import (
+	"errors"
 	"slices"
 
 	"berth/launch"
 	"berth/platform"
+	"berth/store"
 	"berth/target"
 )
 
@@ -30,6 +32,8 @@ func run(s *Subject) Result {
 	switch {
 	case s.Open != "":
 		r.Unknowns = append(r.Unknowns, s.Open)
+	case errors.Is(s.Err, store.ErrOffline):
+		r.Unknowns = append(r.Unknowns, s.Err.Error())
 	case s.Err != nil:
 		blocking = append(blocking, s.Err.Error())
 	}
@@ -74,7 +78,7 @@ func (r *Result) conclude() {
 	switch {
 	case slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Severity == Error }):
 		r.Verdict = RunsNot
-	case r.Failed, s.Open != "", !platform.Known(s.Need.Platform):
+	case r.Failed, s.Err != nil, s.Start != nil && s.Start.Err != nil, s.Open != "", !platform.Known(s.Need.Platform):
 		r.Verdict = Unknown
 	default:
 		r.Verdict = Runs
@@ -111,6 +115,8 @@ func unknowns(s *Subject) (blocking, open []string) {
 	case s.Selected.Err != nil:
 		blocking = append(blocking, "the manifest for "+platform.Format(s.Need.Platform)+" could not be read: "+s.Selected.Err.Error())
 	case s.Start == nil: // nothing was to be proven
+	case errors.Is(s.Start.Err, store.ErrOffline):
+		open = append(open, "whether it starts: "+s.Start.Err.Error())
 	case s.Start.Err != nil:
 		blocking = append(blocking, "its bytes could not be read: "+s.Start.Err.Error())
 	case s.Start.Proof.Verdict == launch.Unknown:

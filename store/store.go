@@ -42,6 +42,9 @@ var (
 	ErrCorrupt = errors.New("content does not match its digest")
 	// ErrImmutable says that the tag exists, holds something else and may not be moved.
 	ErrImmutable = errors.New("tag is immutable")
+	// ErrOffline says that nothing was asked, because that is how it was wanted, and that
+	// nothing is remembered.
+	ErrOffline = errors.New("offline, and not remembered from before")
 	// ErrReadOnly says that nothing can be written to this store.
 	ErrReadOnly = errors.New("read-only")
 )
