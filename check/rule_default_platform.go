@@ -1,6 +1,8 @@
 package check
 
 import (
+	"slices"
+
 	"berth/platform"
 	"berth/workload"
 )
@@ -13,6 +15,9 @@ var defaultPlatform = Rule{
 	Check: func(s *Subject) []Finding {
 		if s.Origin == nil || s.Origin.Workload.Requirement.Certainty != workload.Default || s.Origin.Container != &s.Origin.Workload.Containers[0] {
 			return nil // said once for a workload
+		}
+		if slices.ContainsFunc(s.Origin.Peers, func(peer *Subject) bool { return peer.Image != nil && peer.Selected == nil }) {
+			return nil // platform-missing says why
 		}
 		f := Finding{
 			Severity: Notice,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,6 +24,8 @@ const readmeHost = "localhost:5000"
 
 var (
 	session = regexp.MustCompile("(?s)```console\n(.*?)```")
+	// written is a file that the commands after it find.
+	written = regexp.MustCompile("(?s)```[a-z]+ ([a-z./]+)\n(.*?)```")
 	// took varies from run to run.
 	took = regexp.MustCompile(`\d+ requests, [\d.]+ s`)
 )
@@ -30,12 +33,25 @@ var (
 // TestREADME runs the commands of the README's console blocks, in order, and holds
 // their output against what stands there. UPDATE_README=1 writes it anew.
 func TestREADME(t *testing.T) {
-	raw, err := os.ReadFile(readmeFile)
+	readme, err := filepath.Abs(readmeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := imagetest.Registry(t)
 	story(t, host)
+	t.Chdir(t.TempDir())
+	for _, file := range written.FindAllStringSubmatch(string(raw), -1) {
+		if err := os.MkdirAll(filepath.Dir(file[1]), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file[1], []byte(strings.ReplaceAll(file[2], readmeHost, host)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	commands := 0
 	got := session.ReplaceAllStringFunc(string(raw), func(block string) string {
 		var out strings.Builder
@@ -60,7 +76,7 @@ func TestREADME(t *testing.T) {
 		t.Fatal("the README has no console block with a berth command")
 	}
 	if os.Getenv("UPDATE_README") != "" {
-		if err := os.WriteFile(readmeFile, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(readme, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -74,13 +90,14 @@ func TestREADME(t *testing.T) {
 func story(t *testing.T, host string) {
 	t.Helper()
 	amd64, arm64 := platform.MustParse("linux/amd64"), platform.MustParse("linux/arm64")
-	hello, private, mislabelled := imagetest.New(), imagetest.New(), imagetest.New()
+	hello, private, worker, mislabelled := imagetest.New(), imagetest.New(), imagetest.New(), imagetest.New()
 	one, two := hello.AddImage(program(amd64, amd64), ""), hello.AddImage(program(arm64, arm64), "")
 	hello.AddIndex("v1", "", one, two, hello.AddAttestation(one), hello.AddAttestation(two))
 	private.AddImage(program(arm64, arm64), "v1")
+	worker.AddImage(program(arm64, arm64), "v1")
 	mislabelled.AddIndex("v1", "", mislabelled.AddImage(program(arm64, amd64), ""))
 	client := registry.New(registry.Options{})
-	for repository, m := range map[string]*imagetest.Memory{"vendor/hello": hello, "private/hello": private, "vendor/mislabelled": mislabelled} {
+	for repository, m := range map[string]*imagetest.Memory{"vendor/hello": hello, "private/hello": private, "private/worker": worker, "vendor/mislabelled": mislabelled} {
 		if err := m.PushTo(context.Background(), client.Repository(host, repository)); err != nil {
 			t.Fatal(err)
 		}
