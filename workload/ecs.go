@@ -70,6 +70,7 @@ type ecs struct {
 	daemon bool
 	// spelled is how the format writes the names of the API.
 	spelled func(name string) string
+	after   []string // the keys after which runtimePlatform may come, or nil for those of ECS
 }
 
 // ecsLaunch is how a service starts a task definition.
@@ -95,20 +96,51 @@ func (e *ecs) read(w *Workload) {
 	e.expect(e.task.get("containerDefinitions"), list, e.spelled("containerDefinitions"))
 	for i, c := range e.task.get("containerDefinitions").items {
 		what := fmt.Sprintf("%s[%d]", e.spelled("containerDefinitions"), i)
-		if c.kind == unknown {
-			w.Containers = append(w.Containers, Container{Image: c.Value})
-		} else if c.kind != object {
-			e.broken(c.Pos, "%s is %s: an object was expected", what, c.describe())
-		} else {
-			w.Containers = append(w.Containers, e.container(c, what))
-		}
+		w.Containers = append(w.Containers, e.containers(c, what)...)
 	}
 	if t := e.task.get("containerDefinitions"); t.kind == unknown {
-		w.Containers = append(w.Containers, Container{Image: t.Value})
+		for _, list := range t.either {
+			for _, c := range list.items {
+				w.Containers = append(w.Containers, e.containers(c, e.spelled("containerDefinitions"))...)
+			}
+		}
+		if w.Containers == nil {
+			w.Containers = []Container{{Image: t.Value}}
+		}
 	}
 	if !e.daemon {
 		w.SetPlatform = e.setPlatform
 	}
+}
+
+// containers is one container, or where a condition that is not known decides on it, those
+// that it may be.
+func (e *ecs) containers(c tree, what string) []Container {
+	switch {
+	case c.kind == object:
+		first := e.container(c, what)
+		all := []Container{first}
+		for i, image := range c.get("image").leaves() {
+			if i > 0 {
+				all = append(all, first)
+			}
+			all[i].Image = e.image(image, c, e.spelled("image"), what)
+		}
+		return all
+	case c.kind != unknown:
+		e.broken(c.Pos, "%s is %s: an object was expected", what, c.describe())
+		return nil
+	}
+	var all []Container
+	for _, branch := range c.either {
+		if branch.has() {
+			all = append(all, e.containers(branch, what)...)
+		}
+	}
+	if all == nil {
+		all = []Container{{Image: c.Value}}
+	}
+	return all
 }
 
 // container is a container of ECS or of Batch.
@@ -151,18 +183,12 @@ func (e *ecs) environment(c tree, what string, p *Process) {
 		if !e.expect(item, object, fmt.Sprintf("%s[%d]", what, i)) {
 			continue
 		}
-		name, value := item.get("name"), item.get("value")
-		switch {
-		case name.kind != scalar || name.Text == "":
-		case value.kind == unknown:
-			if startEnv[name.Text] {
-				p.unknown(name.Text, value.Unknown)
-			}
-		case value.kind == scalar || value.kind == absent:
-			p.Env = append(p.Env, name.Text+"="+value.Text)
-		default:
+		value := item.get("value")
+		if value.kind == list || value.kind == object {
 			e.broken(value.Pos, "%s[%d].%s is %s: a string was expected", what, i, e.spelled("value"), value.describe())
+			continue
 		}
+		p.variable(item.get("name").Text, value)
 	}
 	for _, item := range c.get("secrets").items {
 		if name := item.get("name").Text; startEnv[name] {
@@ -297,7 +323,7 @@ func (e *ecs) runtimePlatform(t *target.Target, missing string) Requirement {
 			q.Why = fmt.Sprintf("%s is %q, which is not known", archName, arch.Text)
 			return q
 		}
-		q.Certainty, q.Platforms, q.Why = Stated, []platform.Platform{platform.Normalize(p)}, archName+" is "+arch.Text
+		q.Certainty, q.Platforms, q.Why = Stated, []platform.Platform{platform.Normalize(p)}, archName+" is "+arch.Text+arch.by()
 		return q
 	}
 	without := missing + "no " + field
@@ -326,7 +352,7 @@ func (e *ecs) setPlatform(p platform.Platform) ([]Edit, error) {
 		}
 	}
 	if arch == "" || p.OS != "linux" && p.OS != "windows" {
-		return nil, fmt.Errorf("ECS has no name for %s", platform.Format(p))
+		return nil, fmt.Errorf("%s: ECS has no name for %s", e.task.Pos, platform.Format(p))
 	}
 	rp := e.task.get("runtimePlatform")
 	family := rp.get("operatingSystemFamily")
@@ -338,7 +364,15 @@ func (e *ecs) setPlatform(p platform.Platform) ([]Edit, error) {
 	if p.OS == "linux" && (windows || rp.kind == absent) {
 		values = append(values, pair{e.spelled("operatingSystemFamily"), "LINUX"})
 	}
-	return e.task.assign(e.spelled("runtimePlatform"), values, e.spelled("requiresCompatibilities"), e.spelled("networkMode"), e.spelled("family"))
+	after := e.after
+	if after == nil {
+		after = []string{"requiresCompatibilities", "networkMode", "family"}
+	}
+	spelled := make([]string, len(after))
+	for i, key := range after {
+		spelled[i] = e.spelled(key)
+	}
+	return e.task.assign(e.spelled("runtimePlatform"), values, spelled...)
 }
 
 // assign sets keys of the object that t has under key. Where a value stands elsewhere (a
@@ -359,7 +393,7 @@ func (t tree) assign(key string, pairs []pair, after ...string) ([]Edit, error) 
 		case v.kind == absent:
 			more, err = at.node.set(p.key, p.value)
 		case v.kind == scalar && v.node.IsScalar():
-			more, err = v.node.replace(p.value.(string)) // all pairs of objects here are strings
+			more, err = v.rewrite(p.key, p.value.(string)) // all pairs of objects here are strings
 		default:
 			err = fmt.Errorf("%s: %s.%s is not written out here, so that it cannot be changed here", v.Pos, key, p.key)
 		}

@@ -7,12 +7,14 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// extent is from which byte to which a node is written, without tag and anchor at the
-// front. The parser says where nodes begin only. Where the bytes are not as they would
+// extent is from which byte to which a node is written, its tag included and its anchor,
+// which others need, not. The parser says where nodes begin only. Where the bytes are not as they would
 // have to be, it is an error: then nothing may be edited.
 func (f *File) extent(y *yaml.Node) (start, end int, err error) {
 	start = f.Offset(y.Line, y.Column)
-	end, err = f.end(y, start, 0)
+	if end, err = f.end(y, start, 0); y.Anchor != "" {
+		start = f.properties(y, start)
+	}
 	return start, end, err
 }
 

@@ -51,6 +51,10 @@ type Format struct {
 func Formats() []*Format {
 	return []*Format{
 		ecsTaskDefinition,
+		cloudFormation,
+		lambdaRequest,
+		batchRequest,
+		appRunnerRequest,
 		kustomization,
 		kubernetes,
 	}

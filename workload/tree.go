@@ -17,6 +17,14 @@ type tree struct {
 	tag    string // of a scalar: "!!str", "!!int", …
 	items  []tree
 	fields []field
+
+	// Of values that a function gives: the resource that it names, which values the
+	// parameter allows whose default it is and how that is called, and the branches of a
+	// condition that is not known.
+	ref     string
+	allowed Node
+	via     string
+	either  []tree
 }
 
 type field struct {
@@ -93,6 +101,19 @@ func (t tree) get(keys ...string) tree {
 		t = found
 	}
 	return t
+}
+
+// leaves are what t may be where a condition that is not known decides on it; nil otherwise.
+func (t tree) leaves() []tree {
+	var all []tree
+	for _, branch := range t.either {
+		if below := branch.leaves(); below != nil {
+			all = append(all, below...)
+		} else if branch.has() {
+			all = append(all, branch)
+		}
+	}
+	return all
 }
 
 // has tells whether there is a value, which may be unknown.
@@ -180,6 +201,8 @@ func (r *reader) image(t tree, of tree, key, what string) Value {
 		return Value{Unknown: "the file names no image", Pos: of.Pos}
 	case !ok:
 		return Value{Unknown: "the file names no image", Pos: t.Pos}
+	case v.Known() && v.Text == "" && t.via != "":
+		v.Unknown = t.via + " is empty"
 	case v.Known() && v.Text == "":
 		r.broken(v.Pos, "%s.%s is empty", what, key)
 		v.Unknown = "the file names no image"
