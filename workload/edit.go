@@ -32,3 +32,8 @@ func Apply(data []byte, edits []Edit) ([]byte, error) {
 	}
 	return append(out, data[at:]...), nil
 }
+
+// errorAt is an error with its place.
+func errorAt(pos Pos, format string, args ...any) error {
+	return fmt.Errorf("%s: %w", pos, fmt.Errorf(format, args...))
+}

@@ -234,6 +234,7 @@ func printProcess(b *strings.Builder, p Process) {
 		{"user", p.User != "", p.User},
 		{"workdir", p.WorkDir != "", p.WorkDir},
 		{"env", p.Env != nil, fmt.Sprintf("%q", p.Env)},
+		{"mounts", p.Mounts != nil, fmt.Sprintf("%q", p.Mounts)},
 		{"not all known", p.Unknown != "", p.Unknown},
 	} {
 		if f.set {
@@ -270,7 +271,7 @@ func TestSetPlatform(t *testing.T) {
 						if edits != nil {
 							t.Errorf("%s: edits beside the error %v", w, err)
 						}
-						if !strings.Contains(err.Error(), f.path+":") {
+						if !strings.HasPrefix(err.Error(), filepath.ToSlash(filepath.Dir(f.path))+"/") {
 							t.Errorf("%s: the error has no place: %v", w, err)
 						}
 						continue

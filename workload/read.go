@@ -57,6 +57,7 @@ func Formats() []*Format {
 		appRunnerRequest,
 		kustomization,
 		kubernetes,
+		compose,
 	}
 }
 
