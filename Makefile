@@ -9,7 +9,7 @@ ROUNDS    ?= 5
 # The tools have a module of their own, and the Go build cache keeps their binaries.
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test lint fmt fuzz figures bench clean
+.PHONY: help build demo test lint fmt fuzz kills faults figures bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" || exit 1; \
 	done
+
+kills: ## kill a copy at 100 random moments, and let it finish
+	@BERTH_KILLS=100 go test -count=1 -v -run TestKilled ./internal/e2e
 
 figures: ## measure what berth costs: requests, round trips, bytes read
 	@go run ./bench figures
