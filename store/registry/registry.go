@@ -175,6 +175,8 @@ type endpoint struct {
 	auth     authorizer
 	quota    atomic.Pointer[Quota]
 	selfLink selfLink
+	// patches is set once the registry has refused content with PUT.
+	patches atomic.Bool
 	paces    struct {
 		sync.Mutex
 		of map[string]*pace

@@ -165,45 +165,111 @@ func (u *pushing) session(c call, response *http.Response) (session url.URL, lin
 	return session, false, nil
 }
 
-// put sends the blob in one request. Where the session is on another host, that
-// host is not shown who we are. When it returns, body is closed.
+// put sends the blob in one request, and ends its upload with the same or, on a
+// registry that takes no content there, with another.
 func (u *pushing) put(ctx context.Context, cancel context.CancelFunc, session url.URL, body io.ReadCloser) error {
 	e, desc := u.endpoint, u.content.Descriptor
+	method, want := http.MethodPut, []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
+	patches := e.patches.Load()
+	if patches {
+		method, want = http.MethodPatch, []int{http.StatusAccepted, http.StatusCreated, http.StatusNoContent}
+	} else {
+		session = withDigest(session, desc.Digest)
+	}
+	c, response, err := u.send(ctx, cancel, method, session, body, want...)
+	if failed, ok := errors.AsType[*Error](err); ok && !patches && refusesContent(failed.Status) {
+		e.patches.Store(true)
+		failed.passes = true
+		return err
+	}
+	if err != nil || !patches {
+		return u.stored(c, response, err)
+	}
+	if session, err = locate(response); err == nil {
+		err = e.checkHop(*response.Request.URL, session)
+	}
+	if err != nil {
+		return e.corrupt(c, "no place to end the upload at: %w", err)
+	}
+	c = u.call(http.MethodPut, withDigest(session, desc.Digest))
+	if response, err = e.do(ctx, c, http.StatusCreated, http.StatusOK, http.StatusNoContent); err == nil {
+		drain(response.Body)
+	}
+	return u.stored(c, response, err)
+}
+
+// refusesContent tells whether a registry may take with PATCH what it does not with PUT.
+// The distribution-spec has both; some have one of them.
+func refusesContent(status int) bool {
+	switch status {
+	case http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// withDigest adds what ends an upload. What is there is left as it is: it is the
+// registry's own state.
+func withDigest(session url.URL, d digest.Digest) url.URL {
 	if session.RawQuery != "" {
-		// What is there is left as it is: it is the registry's own state.
 		session.RawQuery += "&"
 	}
-	session.RawQuery += "digest=" + url.QueryEscape(desc.Digest.String())
-	c := u.repository.call(e, "pushing blob", locator(desc.Digest.String()), http.MethodPut, "", PushScope(u.repository.name))
+	session.RawQuery += "digest=" + url.QueryEscape(d.String())
+	return session
+}
+
+// call is a call to where the blob is uploaded to. Where that is on another host, that
+// host is not shown who we are.
+func (u *pushing) call(method string, to url.URL) call {
+	c := u.repository.call(u.endpoint, "pushing blob", locator(u.content.Descriptor.Digest.String()), method, "", PushScope(u.repository.name))
+	c.url, c.once = to, true
+	c.header = http.Header{"Content-Type": {"application/octet-stream"}}
+	return c
+}
+
+// send sends the content, without a Content-Range, which GitHub's registry does not
+// take everywhere. When it returns, body is closed.
+func (u *pushing) send(ctx context.Context, cancel context.CancelFunc, method string, to url.URL, body io.ReadCloser, want ...int) (call, *http.Response, error) {
 	source := &source{body: body, closed: make(chan struct{})}
 	sending := false
-	c.url, c.once = session, true
-	c.header = http.Header{"Content-Type": {"application/octet-stream"}}
-	c.size = desc.Size
+	c := u.call(method, to)
+	c.size = u.content.Descriptor.Size
 	c.body = func() io.ReadCloser { sending = true; return source }
 
-	response, err := e.do(ctx, c, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	inner, stop := context.WithCancel(ctx)
+	response, err := u.endpoint.do(inner, c, want...)
 	failure := source.failure()
-	var stored digest.Digest
 	if err == nil {
-		stored = digest.Digest(response.Header.Get("Docker-Content-Digest"))
 		drain(response.Body)
 	}
 	// net/http closes a request's body in its own time, and the source may be slow
 	// to notice. Nothing of either is left behind.
-	cancel()
+	stop()
+	if method == http.MethodPut || err != nil {
+		cancel()
+	}
 	if !sending {
 		source.close()
 	}
 	<-source.closed
-	switch {
-	case failure != nil:
+	if failure != nil {
 		u.sourceFailed = true
-		return fmt.Errorf("reading blob %s to push it: %w", desc.Digest, failure)
-	case err != nil:
+		return c, nil, fmt.Errorf("reading blob %s to push it: %w", u.content.Descriptor.Digest, failure)
+	}
+	return c, response, err
+}
+
+// stored reads what the registry says of the blob that it has now.
+func (u *pushing) stored(c call, response *http.Response, err error) error {
+	if err != nil {
+		if u.sourceFailed {
+			return err
+		}
 		return restartable(err)
-	case stored != "" && stored.Algorithm() == desc.Digest.Algorithm() && stored != desc.Digest:
-		return e.corrupt(c, "%w: the registry stored it as %s", store.ErrCorrupt, shorten(stored.String()))
+	}
+	want := u.content.Descriptor.Digest
+	if stored := digest.Digest(response.Header.Get("Docker-Content-Digest")); stored != "" && stored.Algorithm() == want.Algorithm() && stored != want {
+		return u.endpoint.corrupt(c, "%w: the registry stored it as %s", store.ErrCorrupt, shorten(stored.String()))
 	}
 	return nil
 }

@@ -323,3 +323,41 @@ func TestPushBlobRefusesNonsense(t *testing.T) {
 	_, err = r.PushBlob(t.Context(), blob)
 	wantError(t, err, nil, "has the size -1")
 }
+
+// A registry that takes no content with PUT is sent it with PATCH, in one piece, and
+// is not tried with PUT again.
+func TestPushBlobPatches(t *testing.T) {
+	var traffic imagetest.Traffic
+	refusing := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut && r.ContentLength != 0 {
+				imagetest.Status(http.StatusMethodNotAllowed, "UNSUPPORTED")(w, r)
+				return
+			}
+			if r.Method == http.MethodPatch && r.Header.Get("Content-Range") != "" {
+				t.Errorf("Content-Range: %s", r.Header.Get("Content-Range"))
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	repository := newClient(t, Options{}).Repository(imagetest.Registry(t, traffic.Record, refusing), "app")
+	for i, want := range []string{"POST PUT POST PATCH PUT", "POST PATCH PUT"} {
+		before := len(traffic.Requests())
+		c, opened := content([]byte(fmt.Sprint("blob", i)))
+		if outcome, err := repository.PushBlob(t.Context(), c); err != nil || outcome != store.Copied {
+			t.Fatal(outcome, err)
+		}
+		var methods []string
+		for _, request := range traffic.Requests()[before:] {
+			method, _, _ := strings.Cut(request, " ")
+			methods = append(methods, method)
+		}
+		if got := strings.Join(methods, " "); got != want || opened.Load() != int64(2-i) {
+			t.Errorf("%s, opened %d times; want %s", got, opened.Load(), want)
+		}
+		raw, err := store.ReadBlob(t.Context(), repository, c.Descriptor, 100)
+		if err != nil || string(raw) != fmt.Sprint("blob", i) {
+			t.Errorf("%s, %v", raw, err)
+		}
+	}
+}
