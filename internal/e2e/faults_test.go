@@ -72,4 +72,3 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
-

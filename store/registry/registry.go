@@ -177,7 +177,7 @@ type endpoint struct {
 	selfLink selfLink
 	// patches is set once the registry has refused content with PUT.
 	patches atomic.Bool
-	paces    struct {
+	paces   struct {
 		sync.Mutex
 		of map[string]*pace
 	}
