@@ -34,6 +34,10 @@ func figures(ctx context.Context) error {
 	if err := errors.Join(b.proofs(), b.out.Flush()); err != nil {
 		return err
 	}
+	fmt.Fprintln(b.out, "\nCHECK\tREQUESTS\tTIME")
+	if err := errors.Join(b.deployments(), b.out.Flush()); err != nil {
+		return err
+	}
 	fmt.Println()
 	return b.program()
 }
