@@ -115,7 +115,7 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			f, err := New("json", &out, TextOptions{})
+			f, err := New("check", "json", &out, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -97,21 +99,77 @@ type Indexed struct {
 	Seconds  float64
 }
 
-// TextOptions is how text looks. The zero value is plain.
-type TextOptions struct {
+// Options is how results look. Its zero value is plain.
+type Options struct {
+	// Color is for text alone.
 	Color bool
+	// Version is that of berth, for formats that say what wrote them.
+	Version string
 }
 
-// New returns the format of a name, text or json.
-func New(name string, w io.Writer, opts TextOptions) (Format, error) {
-	switch name {
-	case "text":
-		return &textFormat{w: w, style: style{opts.Color}}, nil
-	case "json":
-		return &jsonFormat{w}, nil
-	}
-	return nil, fmt.Errorf("output format %q is not known: write text or json", name)
+// formats are all formats, by the names that they have on the command line.
+var formats = []struct {
+	name string
+	// checks says that the format shows the results of a check and nothing else.
+	checks bool
+	make   func(io.Writer, Options) Format
+}{
+	{"text", false, func(w io.Writer, o Options) Format { return &textFormat{w: w, style: style{o.Color}} }},
+	{"json", false, func(w io.Writer, _ Options) Format { return &jsonFormat{w} }},
+	{"sarif", true, func(w io.Writer, o Options) Format { return &sarifFormat{checkOnly{"sarif"}, w, o.Version} }},
+	{"junit", true, func(w io.Writer, _ Options) Format { return &junitFormat{checkOnly{"junit"}, w} }},
+	{"github", true, func(w io.Writer, _ Options) Format { return &githubFormat{checkOnly{"github"}, w} }},
 }
+
+// Names are the formats that a command has, the usual one first. Those that show
+// findings only are there for the command "check".
+func Names(command string) []string {
+	var names []string
+	for _, f := range formats {
+		if !f.checks || command == "check" {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// New returns the format of a name for a command, which must be one of [Names].
+func New(command, name string, w io.Writer, opts Options) (Format, error) {
+	names := Names(command)
+	for _, f := range formats {
+		if f.name != name {
+			continue
+		}
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("output format %s shows what a check finds: berth %s has %s", name, command, Either(names))
+		}
+		return f.make(w, opts), nil
+	}
+	return nil, fmt.Errorf("output format %q is not known: write %s", name, Either(names))
+}
+
+// Either joins names by commas, and the last by "or".
+func Either(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// checkOnly is what the formats that show findings only answer to everything else.
+type checkOnly struct{ name string }
+
+func (c checkOnly) refuse() error {
+	return fmt.Errorf("output format %s shows what a check finds, and nothing else", c.name)
+}
+
+func (c checkOnly) Image(*Opened) error                    { return c.refuse() }
+func (c checkOnly) Proofs(*Proved) error                   { return c.refuse() }
+func (c checkOnly) Copy(*Copied) error                     { return c.refuse() }
+func (c checkOnly) Index(*Indexed) error                   { return c.refuse() }
+func (c checkOnly) Targets([]*target.Target) error         { return c.refuse() }
+func (c checkOnly) Explanation(*explain.Explanation) error { return c.refuse() }
 
 // printable keeps control characters of foreign text off the terminal.
 func printable(s string) string { return store.Printable(s) }

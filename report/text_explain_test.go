@@ -39,7 +39,7 @@ func TestExplanationKeepsControlCharactersOffTheTerminal(t *testing.T) {
 		Next: []check.Fix{{Title: evil, Command: evil}},
 	}
 	var out bytes.Buffer
-	f, err := New("text", &out, TextOptions{})
+	f, err := New("check", "text", &out, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

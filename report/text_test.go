@@ -37,7 +37,7 @@ func TestTextKeepsControlCharactersOffTheTerminal(t *testing.T) {
 		},
 	} {
 		var out bytes.Buffer
-		f, err := New("text", &out, TextOptions{})
+		f, err := New("check", "text", &out, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestTextIsColouredOnlyWhenAsked(t *testing.T) {
 	_, im := fixture(t)
 	for _, color := range []bool{false, true} {
 		var out bytes.Buffer
-		f, err := New("text", &out, TextOptions{Color: color})
+		f, err := New("check", "text", &out, Options{Color: color})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestTextIsColouredOnlyWhenAsked(t *testing.T) {
 
 func TestAFailingWriterIsNoticed(t *testing.T) {
 	for _, name := range []string{"text", "json"} {
-		f, err := New(name, full{}, TextOptions{})
+		f, err := New("check", name, full{}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

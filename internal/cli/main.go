@@ -15,6 +15,7 @@ import (
 	"charm.land/fang/v2"
 	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"berth/report"
 )
@@ -108,6 +109,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
+	command        string // the subcommand that runs
 	output, color  string
 	quiet          bool
 	registryConfig string
@@ -150,12 +152,23 @@ berth prove HOST/grafana`,
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "text", "format of the result: text or json")
+	a.outputFlag(flags, root.Name())
 	flags.StringVar(&a.color, "color", "auto", "colour the text: auto, always or never")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress; of a copy, only the digest")
 	flags.StringVar(&a.registryConfig, "registry-config", "", "file of settings per registry: plain HTTP, certificates, mirrors")
 	root.AddCommand(a.inspect(), a.prove(), a.check(), a.fix(), a.copy(), a.index(), a.explain(), a.targets())
+	for _, cmd := range root.Commands() {
+		// In place of the one for all: not every command has every format.
+		a.outputFlag(cmd.Flags(), cmd.Name())
+	}
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.command = cmd.Name() }
 	return root
+}
+
+// outputFlag adds --output with the formats that a command has.
+func (a *app) outputFlag(flags *pflag.FlagSet, command string) {
+	names := report.Names(command)
+	flags.StringVarP(&a.output, "output", "o", names[0], "format of the result: "+report.Either(names))
 }
 
 // args makes sure that a command gets from least to most arguments, and names
@@ -181,7 +194,7 @@ func (a *app) format() (report.Format, error) {
 	default:
 		return nil, usagef("--color %q is not known: write auto, always or never", a.color)
 	}
-	f, err := report.New(a.output, a.stdout, report.TextOptions{Color: color})
+	f, err := report.New(a.command, a.output, a.stdout, report.Options{Color: color, Version: version()})
 	if err != nil {
 		return nil, usageError{err}
 	}
