@@ -167,6 +167,7 @@ func (c checkOnly) refuse() error {
 func (c checkOnly) Image(*Opened) error                    { return c.refuse() }
 func (c checkOnly) Proofs(*Proved) error                   { return c.refuse() }
 func (c checkOnly) Copy(*Copied) error                     { return c.refuse() }
+func (c checkOnly) Copies(*Copies) error                   { return c.refuse() }
 func (c checkOnly) Index(*Indexed) error                   { return c.refuse() }
 func (c checkOnly) Targets([]*target.Target) error         { return c.refuse() }
 func (c checkOnly) Explanation(*explain.Explanation) error { return c.refuse() }

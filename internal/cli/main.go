@@ -160,8 +160,17 @@ berth prove HOST/grafana`,
 	for _, cmd := range root.Commands() {
 		// In place of the one for all: not every command has every format.
 		a.outputFlag(cmd.Flags(), cmd.Name())
+		if cmd.Name() == "fix" {
+			cmd.Flags().Lookup("output").Hidden = true
+		}
 	}
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { a.command = cmd.Name() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		a.command = cmd.Name()
+		if a.command == "fix" && a.output != "text" {
+			return usagef("fix writes a diff: it has no --output (berth check has)")
+		}
+		return nil
+	}
 	return root
 }
 
