@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -313,7 +312,7 @@ func sarifLocationOf(pos *workload.Pos, snippet string, s *check.Subject) sarifL
 			name = known
 		}
 	}
-	l.Physical = &sarifPhysical{Artifact: sarifArtifact{URI: relativeURI(name)}, Region: &sarifRegion{StartLine: 1}}
+	l.Physical = &sarifPhysical{Artifact: sarifArtifact{URI: escapedPath(name)}, Region: &sarifRegion{StartLine: 1}}
 	return l
 }
 
@@ -346,9 +345,9 @@ func sarifPhysicalOf(pos workload.Pos, snippet string) *sarifPhysical {
 func sarifArtifactOf(file string) sarifArtifact {
 	file = slashed(file)
 	if strings.HasPrefix(file, "/") {
-		return sarifArtifact{URI: (&url.URL{Scheme: "file", Path: file}).String()}
+		return sarifArtifact{URI: "file://" + escapedPath(file)}
 	}
-	return sarifArtifact{URI: relativeURI(file), BaseID: "%SRCROOT%"}
+	return sarifArtifact{URI: escapedPath(file), BaseID: "%SRCROOT%"}
 }
 
 // slashed is the path of a file with slashes, as seen from the folder that berth runs in.
@@ -356,13 +355,19 @@ func slashed(file string) string {
 	return strings.TrimPrefix(strings.ReplaceAll(file, `\`, "/"), "./")
 }
 
-// relativeURI escapes a path. A colon in its first part would make that a scheme.
-func relativeURI(path string) string {
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		parts[i] = strings.ReplaceAll(url.PathEscape(part), ":", "%3A")
+// escapedPath is a path as it stands in a URI: of RFC 3986 only what is unreserved stays, so
+// that no colon in its first part becomes a scheme.
+func escapedPath(path string) string {
+	var b strings.Builder
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~/", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
 	}
-	return strings.Join(parts, "/")
+	return b.String()
 }
 
 func (o *outline) sarifChanges(edits []workload.Edit) []sarifChange {
