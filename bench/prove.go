@@ -47,7 +47,7 @@ func (b *bench) proofs() error {
 			return err
 		}
 		var out, complaints bytes.Buffer
-		cli.Main(b.ctx, []string{"prove", src.host + "/proof:v1", "-o", "json"}, strings.NewReader(""), &out, &complaints)
+		cli.Main(b.ctx, []string{"prove", src.host + "/proof:v1", "-o", "json", "--no-cache"}, strings.NewReader(""), &out, &complaints)
 		var doc struct {
 			Proofs []struct {
 				Verdict string

@@ -75,7 +75,7 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 func (p Prover) poolOf(ref store.Reference, pools map[store.Reference]*rootfs.Pool) *rootfs.Pool {
 	repository := store.Reference{Transport: ref.Transport, Host: ref.Host, Repository: ref.Repository, Path: ref.Path}
 	if pools[repository] == nil {
-		pools[repository] = rootfs.NewPool()
+		pools[repository] = p.NewPool()
 	}
 	return pools[repository]
 }

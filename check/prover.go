@@ -22,9 +22,19 @@ type Prover struct {
 	MaxFetch int64
 	// Override is what is started instead of what configs say. Each subject has its own.
 	Override launch.Override
+	// Strict reads layers to their ends, also those that an answer does not need, and verifies
+	// them. What is not what its digests say is not proven.
+	Strict bool
+	// Cache has layers that were read before, whichever repository they came from. Nil is none.
+	Cache rootfs.Cache
 	// Pool is where layers are shared. It is that of one repository, the one that images are
 	// read from; nil is a pool for each call.
 	Pool *rootfs.Pool
+}
+
+// NewPool returns a pool for one repository.
+func (p Prover) NewPool() *rootfs.Pool {
+	return rootfs.NewPool(rootfs.PoolOptions{Cache: p.Cache, Fresh: p.Strict})
 }
 
 // Prove reads as much of a manifest's layers as it takes to say what happens when
@@ -59,7 +69,7 @@ type start struct {
 func (p Prover) all(ctx context.Context, src store.BlobReader, starts []start) []*Start {
 	pool := p.Pool
 	if pool == nil {
-		pool = rootfs.NewPool()
+		pool = p.NewPool()
 	}
 	proven := make([]*Start, len(starts))
 	systems := make([]*rootfs.FS, len(starts))
@@ -106,7 +116,15 @@ func (p Prover) open(pool *rootfs.Pool, src store.BlobReader, m *image.Manifest)
 // prove proves one start, and closes its file system.
 func (p Prover) prove(ctx context.Context, fsys *rootfs.FS, s *Start) {
 	defer fsys.Close()
+	if p.Strict {
+		// What cannot be unpacked is for the proof to say.
+		if err := fsys.Verify(ctx); err != nil && fsys.Refused() == nil {
+			s.Proof, s.Err, s.Fetched = nil, err, s.Fetched+fsys.Fetched()
+			return
+		}
+	}
 	s.Proof, s.Err = launch.Prove(ctx, fsys, s.Process, s.Host)
+	fsys.Remember(ctx)
 	s.Fetched += fsys.Fetched()
 }
 

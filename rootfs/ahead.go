@@ -34,6 +34,15 @@ func (f *FS) ahead(ctx context.Context, i int, parts []string, explicit bool) {
 	if f.bounds.fetch > 0 || f.layers[i].settled(parts, explicit) {
 		return
 	}
+	// What a cache has is as if it were read.
+	for _, l := range f.layers[i:] {
+		if err := l.recall(ctx); err != nil {
+			return
+		}
+	}
+	if f.layers[i].settled(parts, explicit) {
+		return
+	}
 	var above int64
 	for _, l := range f.layers[:i] {
 		above += l.Descriptor.Size

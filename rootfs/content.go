@@ -45,6 +45,10 @@ type content struct {
 	// verifies.
 	kept, again map[uint32][]byte
 
+	// asked says that the cache was.
+	asked bool
+	// repeated is the first path that it has twice, or empty.
+	repeated string
 	// reader is on whose behalf it is read: who has the turn.
 	reader *layer
 	// lastDir is the folder of the entry before, and lastParent its place as long as
@@ -82,11 +86,17 @@ func (c *content) next(ctx context.Context, position int64) (bool, error) {
 	if c.done.Load() || c.err != nil {
 		return false, c.err
 	}
+	if c.stream == nil {
+		if c.load(); c.done.Load() {
+			return false, nil
+		}
+	}
 	err := c.advance(ctx, position)
 	if err == nil {
 		return true, nil
 	}
 	if err == io.EOF {
+		c.save()
 		c.done.Store(true)
 		_ = c.close() // nothing more is wanted of it
 		return false, nil

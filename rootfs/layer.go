@@ -72,7 +72,11 @@ func (l *layer) read(ctx context.Context, s *search, position int64) (again bool
 		if err != nil && c.abandoned.Load() {
 			l.err = err
 		}
-		if err != nil || !more {
+		if err != nil {
+			return false, err
+		}
+		if !more {
+			_, err := s.look() // a cache may have brought all of it
 			return false, err
 		}
 		if c.stream.read >= position {
@@ -83,6 +87,22 @@ func (l *layer) read(ctx context.Context, s *search, position int64) (again bool
 		}
 	}
 	return true, nil
+}
+
+// recall takes the layer from the cache, if that has it and was not asked before.
+func (l *layer) recall(ctx context.Context) error {
+	c := l.content.Load()
+	if c.pool.cache == nil || c.done.Load() {
+		return nil
+	}
+	if err := c.begin(ctx, l); err != nil {
+		return err
+	}
+	defer c.end()
+	if c.stream == nil {
+		c.load()
+	}
+	return nil
 }
 
 // named gives what was found out of a content the layer that it is here.

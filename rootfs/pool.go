@@ -24,6 +24,8 @@ const maxIdle = 16 << 20
 type Pool struct {
 	bounds bounds
 	seed   maphash.Seed
+	cache  Cache
+	fresh  bool
 
 	mu       sync.Mutex
 	contents map[key]*content
@@ -32,6 +34,14 @@ type Pool struct {
 	idle []*content
 	// refused is why layers are not unpacked, for as long as the pool lives.
 	refused map[key]*refusal
+}
+
+// PoolOptions is how a pool reads. Its zero value has no cache.
+type PoolOptions struct {
+	// Cache has the layers that were read to their ends before, and gets those that are now.
+	Cache Cache
+	// Fresh reads layers also where Cache has them.
+	Fresh bool
 }
 
 // key is what makes two layers the same.
@@ -43,10 +53,10 @@ type key struct {
 func (l *Layer) key() key { return key{l.Descriptor.Digest, l.DiffID, l.Descriptor.Size} }
 
 // NewPool returns a pool without layers.
-func NewPool() *Pool { return newPool(defaultBounds) }
+func NewPool(opts PoolOptions) *Pool { return newPool(opts, defaultBounds) }
 
-func newPool(b bounds) *Pool {
-	return &Pool{bounds: b, seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}}
+func newPool(opts PoolOptions, b bounds) *Pool {
+	return &Pool{bounds: b, cache: opts.Cache, fresh: opts.Fresh, seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}}
 }
 
 // New returns the file system of layers, lowest first, which shares what it reads. It reads

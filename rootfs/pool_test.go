@@ -33,7 +33,7 @@ func poolFS(tb testing.TB, p *Pool, opts Options, layers ...Layer) *FS {
 
 func TestPoolReadsOnce(t *testing.T) {
 	base := layerOf(imagetest.GzipLayer(folder("bin"), program("bin/sh", 200<<10), file("pad", noise(1<<20))))
-	p := NewPool()
+	p := NewPool(PoolOptions{})
 	var all []*FS
 	var sum, own int64
 	for i := range 5 {
@@ -77,7 +77,7 @@ func TestPoolReadsOnce(t *testing.T) {
 func TestPoolKeepsApart(t *testing.T) {
 	l := layerOf(imagetest.GzipLayer(file("a", "1")))
 	wrong := with(l, func(l *Layer) { l.DiffID = digest.FromString("x") })
-	p := NewPool()
+	p := NewPool(PoolOptions{})
 	good, bad := poolFS(t, p, Options{}, l), poolFS(t, p, Options{}, wrong)
 	for range 2 {
 		if _, err := bad.Lstat(t.Context(), "/nothing"); !errors.As(err, new(*UnpackError)) {
@@ -88,7 +88,7 @@ func TestPoolKeepsApart(t *testing.T) {
 		}
 	}
 	// For the same layer, what one has found out holds for all, with the names of their own.
-	p = NewPool()
+	p = NewPool(PoolOptions{})
 	first := poolFS(t, p, Options{}, with(wrong, func(l *Layer) { l.CreatedBy = "COPY 1" }))
 	second := poolFS(t, p, Options{}, with(wrong, func(l *Layer) { l.CreatedBy = "COPY 2" }))
 	if got := at(t, second, "/a"); got != "file 1" {
@@ -126,7 +126,7 @@ func TestPoolGoesOnWithoutWhoEnded(t *testing.T) {
 		}, context.Canceled},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			l, p := packed(raw), NewPool()
+			l, p := packed(raw), NewPool(PoolOptions{})
 			stuck := with(l, func(l *Layer) {
 				if end.opts.MaxFetch == 0 {
 					l.Open = func(ctx context.Context, _ int64) (io.ReadCloser, error) {
@@ -167,7 +167,7 @@ func TestPoolWaitsForNobody(t *testing.T) {
 				return 0, io.ErrUnexpectedEOF
 			}))), nil
 		}
-		p := NewPool()
+		p := NewPool(PoolOptions{})
 		one, other := poolFS(t, p, Options{}, l), poolFS(t, p, Options{}, l)
 		var group sync.WaitGroup
 		group.Go(func() {
@@ -243,7 +243,7 @@ func TestSideBySide(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var opened atomic.Int32
 			layers := stack(&opened, mib, mib, mib)
-			p := NewPool()
+			p := NewPool(PoolOptions{})
 			base := poolFS(t, p, Options{}, layers[0])
 			if _, err := base.Lstat(t.Context(), "/nothing"); !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
@@ -275,7 +275,7 @@ func TestPoolAtOnce(t *testing.T) {
 	for i := range 6 {
 		all = append(all, layerOf(imagetest.GzipLayer(folder("d"), program(fmt.Sprintf("d/p%d", i), 100<<10), file(fmt.Sprintf("f%d", i), strings.Repeat("x", i)))))
 	}
-	p := NewPool()
+	p := NewPool(PoolOptions{})
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {

@@ -121,7 +121,7 @@ func New(layers []Layer, opts Options) *FS {
 }
 
 func newFS(layers []Layer, opts Options, b bounds) *FS {
-	return newPool(b).New(layers, opts)
+	return newPool(PoolOptions{}, b).New(layers, opts)
 }
 
 // Fetched is how many compressed bytes were fetched so far, for this file system. What others

@@ -242,6 +242,9 @@ func (c *content) place(parent uint32, base, target string, e entry) (uint32, er
 	i := c.table.child(parent, base)
 	if i != none && c.table.at(i).flags&(whiteout|implied) == 0 {
 		c.table.at(i).flags |= twice
+		if c.repeated == "" {
+			c.repeated = c.table.path(i)
+		}
 		return none, nil
 	}
 	if err := c.account(base, target); err != nil {

@@ -44,7 +44,8 @@ A folder is looked through for them, - is one on standard input. A name that exi
 a file or a folder is one; docker://NAME is always an image.
 
 It reads as much of the layers as makes the answer certain. With --budget it stops
-there; what could still change the answer makes it sampled or unknown.
+there; what could still change the answer makes it sampled or unknown. With --strict it
+reads and verifies whole layers.
 
 Findings can be ignored, with a reason: a comment "berth:ignore RULE REASON" on the line
 or before it, or in ` + configName + `, which also has defaults for flags.`,
@@ -81,7 +82,7 @@ berth check deploy/ -o sarif > berth.sarif`,
 	}
 	a.checkFlags(cmd, flags)
 	cmd.Flags().StringVar(&flags.lock, "lock", "", "file of digests: check those, and add the digests of images that are not in it")
-	cmd.Flags().BoolVar(&flags.strict, "strict", false, "anything that is not known makes the exit code 3")
+	cmd.Flags().BoolVar(&flags.strict, "strict", false, "leave nothing open: read and verify whole layers, and exit with 3 on anything that is not known")
 	cmd.Flags().StringVar(&flags.failOn, "fail-on", "", "the least severity that makes the exit code 1: error (the default), warning or notice")
 	return cmd
 }
@@ -119,6 +120,10 @@ func (a *app) checking(flags *checkFlags, args []string) (*checking, error) {
 	}
 	a.targetFiles = append(c.config.Targets, a.targetFiles...)
 	flags.strict = flags.strict || c.config.Strict
+	flags.proving.strict = flags.strict
+	if err := flags.proving.validate(); err != nil {
+		return nil, err
+	}
 	flags.failOn = orDefault(flags.failOn, orDefault(c.config.FailOn, string(check.Error)))
 	if !check.Severity(flags.failOn).Known() {
 		return nil, usagef("--fail-on %q is not known: write error, warning or notice", flags.failOn)

@@ -19,8 +19,24 @@ import (
 	"berth/store/registry"
 )
 
+// ownCache runs tests with a cache of their own.
+type ownCache struct{ *testing.M }
+
+func (m ownCache) Run() int {
+	folder, err := os.MkdirTemp("", "berth-cache-")
+	if err == nil {
+		defer os.RemoveAll(folder)
+		err = os.Setenv(cacheVariable, folder)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.M.Run()
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(ownCache{m}, map[string]func(){
 		"berth": func() {
 			os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 		},

@@ -70,6 +70,7 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 	a.repositoryFlags(cmd)
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once, for each destination; layers of 1 MiB and more count as two")
 	a.targetsFlag(cmd)
+	a.cacheFlag(cmd)
 	return cmd
 }
 
@@ -305,7 +306,7 @@ func (c *copying) gates(ctx context.Context, opening *image.Opening, legs []*leg
 		if gates[root] != nil {
 			continue
 		}
-		gates[root] = newGate(ctx, c.flags.prove, opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
+		gates[root] = newGate(ctx, c.flags.prove, c.app.prover(nil), opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
 			whole := *l.copied.Selection
 			whole.Manifests = opening.Configs(ctx, whole.Manifests)
 			for _, m := range whole.Manifests {

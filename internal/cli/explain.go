@@ -89,6 +89,7 @@ berth explain --image HOST/app:v1 --for fargate < stopped-reason.txt`,
 	cmd.Flags().StringVar(&forFlag, "for", "", "the deploy target that it failed on: NAME[/ARCH] or a platform")
 	cmd.Flags().StringVar(&platformFlag, "platform", "", "the platform of the host that it failed on (os/arch[/variant])")
 	a.targetsFlag(cmd)
+	a.cacheFlag(cmd)
 	process.flags(cmd)
 	return cmd
 }
@@ -213,14 +214,16 @@ func (a *app) subjects(ctx context.Context, r explain.Reading, name string, need
 		}
 		facts = append(facts, s)
 	}
-	check.ProveSubjects(ctx, src, facts)
+	prover := a.prover(nil)
+	prover.Subjects(ctx, src, facts)
 	var subjects []explain.Subject
 	for _, fact := range facts {
 		s := explain.Subject{Subject: fact, Assumed: assumed}
 		if program, ok := r.OtherProgram(fact.Start); ok {
-			other := override
-			other.Entrypoint, other.Command = []string{program}, nil
-			s.Named = check.Prover{Override: other}.Prove(ctx, src, fact.Selected, check.HostOf(fact.Need))
+			named := prover
+			named.Override = override
+			named.Override.Entrypoint, named.Override.Command = []string{program}, nil
+			s.Named = named.Prove(ctx, src, fact.Selected, check.HostOf(fact.Need))
 		}
 		subjects = append(subjects, s)
 	}

@@ -18,6 +18,7 @@ type gate struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	mode   string // of --prove
+	prover check.Prover
 	src    store.BlobReader
 	// read reads what was asked for to the end, and fails where that cannot be.
 	read func(context.Context) (*image.Selection, []*check.Subject, error)
@@ -31,8 +32,8 @@ type gate struct {
 }
 
 // newGate makes a gate. The caller ends it.
-func newGate(ctx context.Context, mode string, src store.BlobReader, read func(context.Context) (*image.Selection, []*check.Subject, error)) *gate {
-	g := &gate{mode: mode, src: src, read: read, done: make(chan struct{})}
+func newGate(ctx context.Context, mode string, prover check.Prover, src store.BlobReader, read func(context.Context) (*image.Selection, []*check.Subject, error)) *gate {
+	g := &gate{mode: mode, prover: prover, src: src, read: read, done: make(chan struct{})}
 	g.ctx, g.cancel = context.WithCancel(ctx)
 	return g
 }
@@ -65,7 +66,7 @@ func (g *gate) decide(ctx context.Context) (err error) {
 	if g.selection, g.subjects, err = g.read(ctx); err != nil || g.mode == "never" {
 		return err
 	}
-	check.ProveSubjects(ctx, g.src, g.subjects)
+	g.prover.Subjects(ctx, g.src, g.subjects)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ berth index create HOST/app:v1 :v1 HOST/riscv/app:v1`,
 			return a.runIndexCreate(cmd.Context(), args[0], args[1:], flags)
 		},
 	}
+	a.cacheFlag(cmd)
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where an image provably fails to start or is mislabelled (auto), also where that cannot be told (always), or never")
 	cmd.Flags().StringArrayVar(&flags.annotations, "annotation", nil, "annotation KEY=VALUE of the index (repeatable)")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be written, and write nothing")
@@ -339,7 +340,7 @@ func (as *assembling) gate(ctx context.Context, src store.BlobReader, subjects [
 	if as.flags.prove == "never" {
 		return nil
 	}
-	check.ProveSubjects(ctx, src, subjects)
+	as.app.prover(nil).Subjects(ctx, src, subjects)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -114,6 +114,7 @@ type app struct {
 	quiet          bool
 	registryConfig string
 	targetFiles    []string
+	noCache        bool
 	repositories   repositoryFlags
 
 	stores stores

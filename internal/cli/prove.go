@@ -27,7 +27,9 @@ for every platform on a host of its own kind, for --platform, or on the hosts of
 the deploy targets of --for.
 
 It reads as much of the layers as makes the answer certain. With --budget it stops
-there; what could still change the answer makes it sampled instead of proven.
+there; what could still change the answer makes it sampled instead of proven. With
+--strict it reads all of them, and a layer that is not what its digest says is no proof.
+Layers that were read to their ends are remembered, and are not read again.
 
 With --entrypoint, --command, --user, --workdir and --env it proves what a
 deployment starts instead of what the image says, merged as docker run does: an
@@ -58,6 +60,9 @@ berth prove HOST/app:v1 --budget 8MiB`,
 			if err != nil {
 				return err
 			}
+			if err := proving.validate(); err != nil {
+				return err
+			}
 			src, im, err := a.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -84,6 +89,7 @@ berth prove HOST/app:v1 --budget 8MiB`,
 	cmd.Flags().StringArrayVar(&platformFlags, "platform", nil, "prove what an engine of this platform would take (repeatable)")
 	cmd.Flags().StringArrayVar(&forFlags, "for", nil, "prove it on the hosts of this deploy target (repeatable)")
 	proving = a.provingFlags(cmd)
+	cmd.Flags().BoolVar(&proving.strict, "strict", false, "read whole layers, also those that the answer does not need, and verify them")
 	a.targetsFlag(cmd)
 	profile.flags(cmd)
 	process.flags(cmd)

@@ -13,6 +13,7 @@ import (
 // provingFlags are how prove and check read layers.
 type provingFlags struct {
 	budget byteSize
+	strict bool
 }
 
 // provingFlags adds them to a command. Without a budget as much is read as it takes: an
@@ -20,11 +21,24 @@ type provingFlags struct {
 func (a *app) provingFlags(cmd *cobra.Command) *provingFlags {
 	f := new(provingFlags)
 	cmd.Flags().Var(&f.budget, "budget", "bytes of layers to read for an image at most, such as 8MiB, or none; a proof that it ends is sampled or unknown")
+	a.cacheFlag(cmd)
 	return f
 }
 
+func (f *provingFlags) validate() error {
+	if f.strict && f.budget != 0 {
+		return usagef("--strict reads whole layers, and --budget %s ends before: write one of them", &f.budget)
+	}
+	return nil
+}
+
+// prover reads layers as the flags say, or as the zero flags do where there are none.
 func (a *app) prover(f *provingFlags) check.Prover {
-	return check.Prover{MaxFetch: int64(f.budget)}
+	p := check.Prover{Cache: a.cache()}
+	if f != nil {
+		p.MaxFetch, p.Strict = int64(f.budget), f.strict
+	}
+	return p
 }
 
 // byteSize is the value of a flag: bytes, or zero for none.

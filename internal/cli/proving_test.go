@@ -61,7 +61,7 @@ func TestBudget(t *testing.T) {
 		{[]string{"check", ref, "--for", "linux/amd64", "--budget", "8MiB"}, "sampled", 8 << 20},
 		{[]string{"check", ref, "--for", "linux/amd64", "--budget", "1 MiB"}, "sampled", 1 << 20},
 	} {
-		code, out := run(append(test.args, "-o", "json")...)
+		code, out := run(append(test.args, "-o", "json", "--no-cache")...)
 		evidence, fetched := evidenceIn(t, out)
 		if code != exitYes || evidence != test.evidence || fetched > test.most {
 			t.Errorf("%s: exit code %d, %s, %d bytes; want %s, at most %d", test.args, code, evidence, fetched, test.evidence, test.most)

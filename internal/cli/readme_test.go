@@ -67,6 +67,7 @@ func TestREADME(t *testing.T) {
 			out.WriteString(line)
 			var output bytes.Buffer
 			args := strings.Fields(strings.ReplaceAll(command, readmeHost, host))
+			t.Setenv(cacheVariable, t.TempDir()) // what is shown is seen for the first time
 			Main(context.Background(), append(args, "--color=never"), strings.NewReader(""), &output, &output)
 			out.WriteString(took.ReplaceAllString(strings.ReplaceAll(output.String(), host, readmeHost), "14 requests, 0.1 s"))
 		}

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	for name, value := range map[string]string{
 		"DOCKER_CONFIG":             home,
+		"BERTH_CACHE":               home,
 		"REGISTRY_AUTH_FILE":        "",
 		"AWS_CONFIG_FILE":           filepath.Join(home, "config"),
 		"AWS_EC2_METADATA_DISABLED": "true",
