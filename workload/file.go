@@ -123,6 +123,9 @@ func (f *File) parse() ([]Node, error) {
 	if bytes.IndexByte(f.Data, 0) >= 0 {
 		return nil, &syntaxError{Pos{File: f.Name}, "it has bytes of zero in it: not a text file"}
 	}
+	if root, ok := parseJSON(f.Data); ok {
+		return []Node{{root, f}}, nil
+	}
 	var documents []Node
 	// JSON writes characters beyond the first 65,536 as two escapes, which YAML does not know.
 	// Nothing that is read here has such a character; positions must stay.
