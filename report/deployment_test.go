@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -203,6 +204,9 @@ func TestDeployment(t *testing.T) {
 	for _, format := range Names("check") {
 		t.Run(format, func(t *testing.T) {
 			got := written(t, format, report)
+			if format == "sarif" {
+				got = withoutRules(t, got)
+			}
 			name := filepath.Join("testdata", "deployment."+format)
 			if *update {
 				if err := os.WriteFile(name, got, 0o644); err != nil {
@@ -218,4 +222,23 @@ func TestDeployment(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutRules leaves out of SARIF what changes with every rule that is added.
+func withoutRules(t *testing.T, raw []byte) []byte {
+	t.Helper()
+	var log sarifLog
+	if err := json.Unmarshal(raw, &log); err != nil {
+		t.Fatal(err)
+	}
+	run := &log.Runs[0]
+	run.Tool.Driver.Rules = nil
+	for i := range run.Results {
+		run.Results[i].RuleIndex = 0
+	}
+	var out bytes.Buffer
+	if err := (&jsonFormat{&out}).write(log); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
