@@ -226,8 +226,50 @@ type copyDocument struct {
 	Planned   plannedCopy     `json:"planned"`
 	Result    *copyResult     `json:"result,omitempty"`
 	Proofs    []proofDocument `json:"proofs"`
-	Requests  int64           `json:"requests"`
-	Seconds   float64         `json:"seconds"`
+	// Referrers is absent where they were not asked for.
+	Referrers *[]referrerDocument `json:"referrers,omitempty"`
+	Requests  int64               `json:"requests"`
+	Seconds   float64             `json:"seconds"`
+}
+
+// referrerDocument is something about the image.
+type referrerDocument struct {
+	Digest  digest.Digest `json:"digest,omitempty"`
+	Subject digest.Digest `json:"subject,omitempty"`
+	Type    string        `json:"type,omitempty"`
+	Tag     string        `json:"tag,omitempty"`
+	// Outcome is planned, copied, present, left-out or failed; the last two have a reason.
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+func referrerDocuments(c *Copied) *[]referrerDocument {
+	a := c.Attachments
+	if a == nil {
+		return nil
+	}
+	docs := []referrerDocument{}
+	for i, one := range a.Found {
+		d := referrerDocument{Digest: one.Image.Root.Descriptor.Digest, Subject: one.Subject, Type: one.Type, Tag: one.Tag, Outcome: "planned"}
+		if c.Result != nil && i < len(c.Result.Referrers) {
+			r := c.Result.Referrers[i]
+			d.Outcome = string(r.Outcome)
+			if r.Err != nil {
+				d.Outcome, d.Reason = "failed", r.Err.Error()
+			}
+		}
+		docs = append(docs, d)
+	}
+	for _, one := range a.Left {
+		docs = append(docs, referrerDocument{
+			Digest: one.Image.Root.Descriptor.Digest, Subject: one.Subject, Type: one.Type, Tag: one.Tag,
+			Outcome: "left-out", Reason: "it is about the source's index, which is not what is copied",
+		})
+	}
+	for _, err := range a.Unread {
+		docs = append(docs, referrerDocument{Outcome: "left-out", Reason: err.Error()})
+	}
+	return &docs
 }
 
 type plannedCopy struct {
@@ -285,6 +327,7 @@ func copyDocumentOf(c *Copied) copyDocument {
 		Rewritten: c.Plan.Rewritten, Dropped: c.Plan.Dropped,
 		Planned: plannedCopy{len(c.Plan.Manifests), len(c.Plan.Blobs), c.Plan.Bytes()},
 		Proofs:  proofDocuments(c.Starts), Requests: c.Requests, Seconds: c.Seconds,
+		Referrers: referrerDocuments(c),
 	}
 	names, _ := kinds(c.Selection.Manifests)
 	doc.Platforms = append(doc.Platforms, names...)

@@ -90,6 +90,13 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := Copied{Source: "a", Destination: "b", Selection: selection, Plan: plan, Result: result, Starts: starts, Requests: 3, Seconds: 0.5}
+	m.AddReferrer(selection.Manifests[0].Descriptor, "application/example", "a", store.ReferrersTag(selection.Manifests[0].Descriptor.Digest)+".sig")
+	found, err := image.FindAttached(ctx, m, selection.Digests())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found.Unread = []error{store.ErrNotFound}
+	copied.Attachments = &Attachments{Attachments: found, Left: found.Found}
 	planned := copied
 	planned.Result, planned.DryRun, planned.Starts = nil, true, nil
 

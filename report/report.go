@@ -65,12 +65,21 @@ type Copied struct {
 	DryRun bool
 	// Starts are the proofs that the tag waited for.
 	Starts []*check.Start
+	// Attachments are what is about the image, where that was asked for.
+	Attachments *Attachments
 	// Requests were sent to registries, in all.
 	Requests int64
 	Seconds  float64
 	// Err is why nothing was written, where there are several destinations. Then
 	// Selection, Plan and Result may be nil.
 	Err error
+}
+
+// Attachments are what is about an image that is copied, and is copied with it.
+type Attachments struct {
+	*image.Attachments
+	// Left are about the source's index, where that is not what is copied.
+	Left []*image.Attached
 }
 
 // Copies are the copies of one image to several destinations, at the same time.

@@ -2,11 +2,14 @@ package report
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"berth/image"
 	"berth/launch"
 	"berth/platform"
+	"berth/store"
 )
 
 func (f *textFormat) Copy(c *Copied) error {
@@ -66,6 +69,7 @@ func (f *textFormat) copied(p *page, c *Copied) {
 	}
 	if c.DryRun {
 		p.line("  %s in %s and %s, less what is there already; nothing was written", size(c.Plan.Bytes()), count(len(c.Plan.Blobs), "blob"), count(len(c.Plan.Manifests), "manifest"))
+		p.attachments(c)
 		return
 	}
 	for _, s := range c.Starts {
@@ -85,6 +89,69 @@ func (f *textFormat) copied(p *page, c *Copied) {
 			p.line("  %s", p.unsure(fmt.Sprintf("not copied: %s of non-distributable layers, which engines fetch from their own urls", tally(r.Skipped.Blobs, r.Skipped.Bytes))))
 		}
 	}
+	p.attachments(c)
+}
+
+// attachments says what became of what is about the image.
+func (p *page) attachments(c *Copied) {
+	a := c.Attachments
+	if a == nil {
+		return
+	}
+	if len(a.Found) == 0 {
+		p.line("  %s", p.dim("nothing refers to the image"))
+	} else if c.Result == nil {
+		p.line("  with %s: %s", count(len(a.Found), "referrer"), attachedTypes(a.Found))
+	} else {
+		copied, present := 0, 0
+		for _, r := range c.Result.Referrers {
+			switch r.Outcome {
+			case store.Copied:
+				copied++
+			case store.Present:
+				present++
+			}
+		}
+		p.line("  referrers: copied %d, already there %d: %s", copied, present, attachedTypes(a.Found))
+		for _, r := range c.Result.Referrers {
+			if r.Err != nil {
+				p.line("  %s %s %s about %s is not copied: %s", p.bad("✗"), printable(attachedType(r.Type, r.Tag)), r.Descriptor.Digest, r.Subject, printable(r.Err.Error()))
+			}
+		}
+	}
+	for _, err := range a.Unread {
+		p.line("  %s", p.unsure("not copied: "+printable(err.Error())))
+	}
+	if len(a.Left) > 0 {
+		p.line("  %s", p.unsure(fmt.Sprintf("left out: %s about the source's index, which is not what is copied: %s", count(len(a.Left), "referrer"), attachedTypes(a.Left))))
+	}
+}
+
+// attachedTypes are the types of what is attached, with how many there are of each.
+func attachedTypes(attached []*image.Attached) string {
+	n := map[string]int{}
+	for _, a := range attached {
+		n[attachedType(a.Type, a.Tag)]++
+	}
+	var types []string
+	for _, t := range slices.Sorted(maps.Keys(n)) {
+		types = append(types, fmt.Sprintf("%d × %s", n[t], printable(t)))
+	}
+	return strings.Join(types, ", ")
+}
+
+// attachedType is what people call a type. What is found by a tag has that of a usual
+// config, and its tag says more.
+func attachedType(artifactType, tag string) string {
+	switch {
+	case strings.HasSuffix(tag, ".sig"):
+		return "cosign signature"
+	case strings.HasSuffix(tag, ".att"):
+		return "cosign attestation"
+	case strings.HasSuffix(tag, ".sbom"):
+		return "cosign SBOM"
+	}
+	return artifactType
 }
 
 func tally(blobs int, bytes int64) string {

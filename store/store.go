@@ -9,6 +9,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,8 @@ var (
 	// ErrOffline says that nothing was asked, because that is how it was wanted, and that
 	// nothing is remembered.
 	ErrOffline = errors.New("offline, and not remembered from before")
+	// ErrUnsupported says that the store cannot keep a manifest of this kind.
+	ErrUnsupported = errors.New("not supported by the store")
 	// ErrReadOnly says that nothing can be written to this store.
 	ErrReadOnly = errors.New("read-only")
 )
@@ -173,4 +176,65 @@ func ValidDigest(d digest.Digest) error {
 		return fmt.Errorf("digest %q: %w: sha256 and sha512 are known", Printable(string(d)), err)
 	}
 	return nil
+}
+
+// A ReferrerLister tells what refers to a manifest: signatures, SBOMs.
+type ReferrerLister interface {
+	// Referrers returns the descriptors of the manifests whose subject is the manifest
+	// with that digest, in the store's order, each digest once; none where the store
+	// knows of none, whether or not it has the subject.
+	Referrers(ctx context.Context, subject digest.Digest) ([]Descriptor, error)
+}
+
+// Referrer is a manifest about another one.
+type Referrer struct {
+	Manifest
+	// Subject is what it is about.
+	Subject digest.Digest
+	// Tag is the name by which it is found where it does not say what it is about, as
+	// cosign's are. Empty where it does.
+	Tag string
+}
+
+// A ReferrerPusher takes referrers.
+type ReferrerPusher interface {
+	// PushReferrer stores a referrer so that it is found by its subject, or under its
+	// tag, and leaves what else refers to the subject as it is. What it refers to must be
+	// there. It fails with [ErrUnsupported] where the store takes no such manifest.
+	PushReferrer(ctx context.Context, referrer Referrer) error
+}
+
+// ReferrersTag is the tag under which a store that cannot list referrers has the index
+// of those of a manifest (distribution-spec, "Referrers Tag Schema").
+func ReferrersTag(subject digest.Digest) string {
+	// The bounds are the spec's.
+	algorithm, encoded := subject.Algorithm().String(), subject.Encoded()
+	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
+}
+
+// ReferrerDescriptor is what a list of referrers says of a manifest: beside its
+// descriptor its artifact type, or its config's media type where it has none, and its
+// annotations (distribution-spec, "Listing Referrers"). The subject is the manifest's,
+// or empty.
+func ReferrerDescriptor(m Manifest) (desc Descriptor, subject digest.Digest, err error) {
+	var says struct {
+		ArtifactType string            `json:"artifactType"`
+		Config       *Descriptor       `json:"config"`
+		Subject      *Descriptor       `json:"subject"`
+		Annotations  map[string]string `json:"annotations"`
+	}
+	if err := json.Unmarshal(m.Raw, &says); err != nil {
+		return desc, "", fmt.Errorf("manifest %s: %w", m.Descriptor.Digest, err)
+	}
+	desc = Descriptor{
+		MediaType: m.Descriptor.MediaType, Digest: m.Descriptor.Digest, Size: m.Descriptor.Size,
+		ArtifactType: says.ArtifactType, Annotations: says.Annotations,
+	}
+	if desc.ArtifactType == "" && says.Config != nil {
+		desc.ArtifactType = says.Config.MediaType
+	}
+	if says.Subject != nil {
+		subject = says.Subject.Digest
+	}
+	return desc, subject, nil
 }

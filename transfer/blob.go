@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/opencontainers/go-digest"
+
 	"berth/store"
 )
 
@@ -20,9 +22,7 @@ func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 			MountFrom:  r.opts.mountFrom(d.Digest),
 		})
 	}
-	if l, ok := r.src.(*lane); ok {
-		l.leave(d.Digest)
-	}
+	r.leave(d.Digest)
 	if err != nil {
 		// What the source said is inside of what the destination says about it.
 		if failed := (*CopyError)(nil); errors.As(err, &failed) {
@@ -35,6 +35,13 @@ func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 	r.mu.Unlock()
 	r.tell(Event{Kind: BlobDone, Descriptor: d, Outcome: outcome})
 	return nil
+}
+
+// leave tells a source that several runs share that a blob is not asked for again.
+func (r *run) leave(d digest.Digest) {
+	if l, ok := r.src.(*lane); ok {
+		l.leave(d)
+	}
 }
 
 // open opens a blob at offset: from memory, where it was read when the image was

@@ -45,6 +45,9 @@ type Plan struct {
 	Rewritten bool
 	// Dropped is how many of the image's manifests are not part of the plan.
 	Dropped int
+	// Referrers are what is about manifests of the plan, and what is about that, subjects
+	// first. What they refer to is not in Manifests and Blobs.
+	Referrers []*Referrer
 
 	refers  map[digest.Digest]references
 	configs map[digest.Digest][]byte // the bytes of configs that are in memory
@@ -68,6 +71,9 @@ type PlanOptions struct {
 	// which are then no part of the plan: those of another tag of its repository. Nil
 	// knows of none.
 	Held func(digest.Digest) bool
+	// Attached is sent as well, and found by its subject in the destination, or under
+	// its tag: see [image.FindAttached].
+	Attached []*image.Attached
 }
 
 // New plans to move sel. It does no I/O.
@@ -102,6 +108,13 @@ func New(sel *image.Selection, opts PlanOptions) (*Plan, error) {
 	slices.SortFunc(p.Blobs, largestFirst)
 	slices.SortFunc(p.Skipped, largestFirst)
 	p.Skipped = slices.CompactFunc(p.Skipped, func(a, b store.Descriptor) bool { return a.Digest == b.Digest })
+	for _, a := range opts.Attached {
+		r, err := attach(a, opts)
+		if err != nil {
+			return nil, err
+		}
+		p.Referrers = append(p.Referrers, r)
+	}
 	if p.Bytes() == math.MaxInt64 {
 		return nil, fmt.Errorf("image %s: %w: the sizes of its blobs add up to more than 2^63 bytes", p.Root.Digest, store.ErrTooLarge)
 	}

@@ -20,6 +20,18 @@ type Result struct {
 	Present Tally `json:"present"`
 	// Skipped are non-distributable layers, left where their urls say.
 	Skipped Tally `json:"skipped"`
+	// Referrers are what was done with those of the plan, in its order; as many as the
+	// run came to.
+	Referrers []Attached `json:"-"`
+}
+
+// Attached is what was done with a referrer.
+type Attached struct {
+	*Referrer
+	// Outcome is [store.Copied] or [store.Present], or empty where Err says why the
+	// destination does not have it.
+	Outcome store.Outcome
+	Err     error
 }
 
 // Tally is a number of blobs and the sum of their sizes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -102,14 +103,19 @@ func (r *run) run(ctx context.Context) error {
 		return r.interrupted(ctx, &CopyError{End: Destination, Descriptor: root, Err: fmt.Errorf("asking what %s names: %w", r.name(), err)})
 	case before.Digest == root.Digest:
 		r.result.Unchanged = true
-		return nil
 	}
-	r.before = before.Digest
-	for _, d := range r.plan.Skipped {
-		r.result.Skipped.add(d)
+	var tasks []*task
+	if !r.result.Unchanged {
+		r.before = before.Digest
+		for _, d := range r.plan.Skipped {
+			r.result.Skipped.add(d)
+		}
+		r.askHolder(ctx)
+		tasks = r.tasks()
+	} else {
+		tasks = r.attaching(nil)
 	}
-	r.askHolder(ctx)
-	if err := execute(ctx, r.tasks(), r.opts.jobs()); err != nil {
+	if err := execute(ctx, tasks, r.opts.jobs()); err != nil {
 		return r.interrupted(ctx, r.blame(ctx, err))
 	}
 	return nil
@@ -160,6 +166,14 @@ func (r *run) tasks() []*task {
 	for _, m := range r.plan.Manifests {
 		t := &task{do: func(ctx context.Context) error { return r.pushManifest(ctx, m) }, weight: 1}
 		if m.Descriptor.Digest == r.plan.Root.Digest {
+			if r.isSubject(m.Descriptor.Digest) {
+				// What is about the root comes after it, and before its tag is written.
+				early := &task{do: func(ctx context.Context) error { return r.pushEarly(ctx, m) }, weight: 1}
+				early.after(tasks...)
+				manifests[m.Descriptor.Digest] = early
+				tasks = append(tasks, early)
+			}
+			tasks = append(tasks, r.attaching(manifests)...)
 			t.after(tasks...)
 		} else {
 			refers := r.plan.refers[m.Descriptor.Digest]
@@ -176,6 +190,19 @@ func (r *run) tasks() []*task {
 		tasks = append(tasks, t)
 	}
 	return tasks
+}
+
+// isSubject tells whether a referrer of the plan is about a manifest.
+func (r *run) isSubject(d digest.Digest) bool {
+	return slices.ContainsFunc(r.plan.Referrers, func(a *Referrer) bool { return a.Subject == d })
+}
+
+// pushEarly pushes the root without its tag.
+func (r *run) pushEarly(ctx context.Context, m store.Manifest) error {
+	if err := r.dst.PushManifest(ctx, m.Descriptor, m.Raw, ""); err != nil {
+		return &CopyError{End: Destination, Descriptor: m.Descriptor, Err: err}
+	}
+	return nil
 }
 
 // askHolder asks for all blobs at once where the destination can tell.

@@ -53,7 +53,11 @@ func Share(ctx context.Context, src store.BlobReader, plans ...*Plan) *Shared {
 	for _, plan := range plans {
 		l := &lane{shared: s}
 		s.lanes = append(s.lanes, l)
-		for _, d := range plan.Blobs {
+		blobs := plan.Blobs
+		for _, r := range plan.Referrers {
+			blobs = append(blobs[:len(blobs):len(blobs)], r.plan.Blobs...)
+		}
+		for _, d := range blobs {
 			if _, inMemory := plan.configs[d.Digest]; inMemory {
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 
 	"berth/internal/imagetest"
 	"berth/platform"
+	"berth/store"
 	"berth/store/registry"
 )
 
@@ -96,6 +97,8 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 //	one:v1     amd64 alone, an index because of its attestation
 //	lying:v1   declared and configured as arm64, its program is amd64
 //	torn:v1    declared as arm64, and it is; configured as amd64
+//	signed:v1  app:v1 without attestations; the index is signed, amd64 has an SBOM that is
+//	           signed, and arm64 a signature of cosign's
 //	shell:v1   amd64, a script without a shebang
 func publish(host string) error {
 	client := registry.New(registry.Options{})
@@ -109,6 +112,14 @@ func publish(host string) error {
 		"one": func(m *imagetest.Memory) {
 			one := m.AddImage(program(amd64, amd64), "")
 			m.AddIndex("v1", "", one, m.AddAttestation(one))
+		},
+		"signed": func(m *imagetest.Memory) {
+			one, two := m.AddImage(program(amd64, amd64), ""), m.AddImage(program(arm64, arm64), "")
+			root := m.AddIndex("v1", "", one, two)
+			m.AddReferrer(root, "application/vnd.example.signature", "of the index", "")
+			sbom := m.AddReferrer(one, "application/spdx+json", "of amd64", "")
+			m.AddReferrer(sbom, "application/vnd.example.signature", "of the SBOM", "")
+			m.AddReferrer(two, "", "of arm64", store.ReferrersTag(two.Digest)+".sig")
 		},
 		"lying": func(m *imagetest.Memory) { m.AddIndex("v1", "", m.AddImage(program(arm64, amd64), "")) },
 		"torn": func(m *imagetest.Memory) {

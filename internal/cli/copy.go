@@ -25,6 +25,7 @@ type copyFlags struct {
 	platforms, targets []string
 	prove              string
 	all, dryRun        bool
+	referrers          bool
 	jobs               int
 }
 
@@ -46,6 +47,10 @@ explicitly). With --for it is what the deploy target runs, in the form that it a
 and with several --for what all of them run; with --platform exactly these, with their
 attestations, in an index whose entries are unchanged.
 
+With --referrers comes what is about the image or its platforms: what the registry lists
+as their referrers, and what cosign keeps under tags of its own. What the destination has
+of that kind stays.
+
 Several DESTINATIONs get the same at the same time, and the source is read once. Where
 one of them fails, the others are written all the same.
 
@@ -65,6 +70,7 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this platform (os/arch[/variant], repeatable)")
 	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy target runs: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&flags.all, "all", false, "copy everything, bit for bit, as is done without --for and --platform")
+	cmd.Flags().BoolVar(&flags.referrers, "referrers", false, "copy what refers to the image too: signatures, SBOMs and other attachments, and what refers to those")
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
 	a.repositoryFlags(cmd)
@@ -97,6 +103,9 @@ func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyF
 	}
 	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef, src: src}
 	for _, ref := range dstRefs {
+		if flags.referrers && !ref.TakesIndex() {
+			return usagef("--referrers: a %s has no place for what is about an image: leave %s or --referrers out", ref.Transport, ref)
+		}
 		c.legs = append(c.legs, &leg{copying: c, ref: ref})
 	}
 	if flags.dryRun {
@@ -122,10 +131,37 @@ func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyF
 		copied.Requests, copied.Seconds = copies.Requests, copies.Seconds
 		copies.Copies = append(copies.Copies, copied)
 	}
-	if err := a.sayCopied(f, copies); err != nil || len(failed) == 0 {
+	if err := a.sayCopied(f, copies); err != nil {
 		return err
 	}
+	for _, l := range c.legs {
+		if l.err == nil {
+			if err := l.incomplete(); err != nil {
+				failed = append(failed, err)
+			}
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
 	return failed
+}
+
+// incomplete is the answer where the destination does not take all that is about the
+// image.
+func (l *leg) incomplete() error {
+	refused := 0
+	if l.copied.Result != nil {
+		for _, a := range l.copied.Result.Referrers {
+			if a.Err != nil {
+				refused++
+			}
+		}
+	}
+	if refused == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is written, and %d of %d referrers are not: %w", l.ref, refused, len(l.copied.Result.Referrers), errIncomplete)
 }
 
 // sayCopied writes the result.
@@ -182,21 +218,51 @@ func (c *copying) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range c.legs {
-		if l.copied, err = l.planOf(im); err != nil {
+	return c.planOf(ctx, im, c.legs)
+}
+
+// planOf plans the ways to legs.
+func (c *copying) planOf(ctx context.Context, im *image.Image, legs []*leg) error {
+	attached := map[digest.Digest]*report.Attachments{} // by the root of the selection
+	for _, l := range legs {
+		selection, err := c.choice.selection(im, c.from, l.ref)
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", c.from, err)}
+		}
+		root := selection.Root.Descriptor.Digest
+		if c.flags.referrers && attached[root] == nil {
+			if attached[root], err = c.attached(ctx, im, selection); err != nil {
+				return err
+			}
+		}
+		l.copied = &report.Copied{Selection: selection, Attachments: attached[root]}
+		var opts transfer.PlanOptions
+		if l.copied.Attachments != nil {
+			opts.Attached = l.copied.Attachments.Found
+		}
+		if l.copied.Plan, err = transfer.New(selection, opts); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *leg) planOf(im *image.Image) (*report.Copied, error) {
-	selection, err := l.choice.selection(im, l.from, l.ref)
+// attached finds what is about a selection, and what is about the source's index where
+// that is not what is copied.
+func (c *copying) attached(ctx context.Context, im *image.Image, selection *image.Selection) (*report.Attachments, error) {
+	found, err := image.FindAttached(ctx, c.src, selection.Digests())
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", l.from, err)}
+		return nil, err
 	}
-	plan, err := transfer.New(selection, transfer.PlanOptions{})
-	return &report.Copied{Selection: selection, Plan: plan}, err
+	a := &report.Attachments{Attachments: found}
+	if im.Root.Descriptor.Digest != selection.Root.Descriptor.Digest {
+		left, err := image.FindAttached(ctx, c.src, []digest.Digest{im.Root.Descriptor.Digest})
+		if err != nil {
+			return nil, err
+		}
+		a.Left = left.Found
+	}
+	return a, nil
 }
 
 // run copies. Whatever waits for a registry does so beside everything else that can be
@@ -227,10 +293,10 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	var plans []*transfer.Plan
+	if err := c.planOf(ctx, im, open); err != nil {
+		return err
+	}
 	for _, l := range open {
-		if l.copied, err = l.planOf(im); err != nil {
-			return err
-		}
 		plans = append(plans, l.copied.Plan)
 	}
 	gates := c.gates(ctx, opening, open)
@@ -286,7 +352,7 @@ func (c *copying) open(ctx context.Context) error {
 // unchanged tells whether everything is to be copied to where it is already.
 func (l *leg) unchanged(ctx context.Context, opening *image.Opening) bool {
 	root := opening.Root.Descriptor.Digest
-	if !l.choice.all() || l.ref.Digest != "" && l.ref.Digest != root {
+	if !l.choice.all() || l.flags.referrers || l.ref.Digest != "" && l.ref.Digest != root {
 		return false
 	}
 	// An answer that cannot be had is the run's to tell.

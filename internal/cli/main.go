@@ -31,6 +31,10 @@ const (
 // errNo is returned by a command whose answer, already written, is no.
 var errNo = errors.New("the answer is no")
 
+// errIncomplete is part of the answer where an image was copied and what is about it
+// was not.
+var errIncomplete = errors.New("the destination does not take them")
+
 // errUnknown is returned by a command that could not tell, and has said so.
 var errUnknown = errors.New("could not tell")
 
@@ -64,6 +68,9 @@ func (a *app) exit(ctx context.Context, err error) int {
 	case err == nil:
 		return exitYes
 	case errors.As(err, &refused) && refused.definite():
+		a.complain(err)
+		return exitNo
+	case errors.Is(err, errIncomplete):
 		a.complain(err)
 		return exitNo
 	case errors.Is(err, errNo):

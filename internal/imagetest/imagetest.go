@@ -188,6 +188,19 @@ func (m *Memory) AddAttestation(subject store.Descriptor) store.Descriptor {
 	return d
 }
 
+// AddReferrer adds a manifest about subject: one that says so, or where tag is not empty
+// one that is found by that name alone, as cosign's are.
+func (m *Memory) AddReferrer(subject store.Descriptor, artifactType, body, tag string) store.Descriptor {
+	manifest := v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, ArtifactType: artifactType,
+		Config: m.AddBlob(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []store.Descriptor{m.AddBlob("text/plain", []byte(body))},
+	}
+	if tag == "" {
+		manifest.Subject = &store.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size}
+	}
+	return m.AddManifest(manifest.MediaType, marshal(manifest), tag)
+}
+
 // AddIndex adds an index over entries: a Docker manifest list where mediaType is
 // [DockerList], an OCI index where it is empty.
 func (m *Memory) AddIndex(tag, mediaType string, entries ...store.Descriptor) store.Descriptor {

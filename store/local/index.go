@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -99,11 +100,31 @@ func (x *index) set(desc store.Descriptor, tag string) error {
 	return nil
 }
 
+// add lists a referrer, once.
+func (x *index) add(desc store.Descriptor) error {
+	if _, there := x.byDigest(desc.Digest); there {
+		return nil
+	}
+	raw, err := json.Marshal(desc)
+	x.entries = append(x.entries, entry{desc, raw})
+	return err
+}
+
+// attachedTag are the tags of what is about an image: the referrers tag of the
+// distribution-spec, and cosign's.
+var attachedTag = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64,}(\.[a-z]+)?$`)
+
+// attached tells what is about an image rather than one.
+func (e entry) attached() bool {
+	return e.tag() == "" && e.ArtifactType != "" || attachedTag.MatchString(e.tag())
+}
+
 // find returns the entry for a tag, or for the empty string the only image.
 func (x *index) find(tag string) (entry, error) {
 	var found []entry
+	images := slices.ContainsFunc(x.entries, func(e entry) bool { return !e.attached() })
 	for _, e := range x.entries {
-		if tag != "" && e.tag() != tag {
+		if tag != "" && e.tag() != tag || tag == "" && images && e.attached() {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(f entry) bool { return f.Digest == e.Digest }) {
@@ -140,6 +161,9 @@ const maxNames = 20
 func (x *index) names() string {
 	var names []string
 	for _, e := range x.entries {
+		if e.attached() {
+			continue
+		}
 		name := e.tag()
 		if name == "" {
 			name = "@" + e.Digest.String()

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,7 @@ type OCIArchiveWriter struct {
 	end       int64 // where the next file goes
 	blobs     map[digest.Digest]*region
 	manifests map[digest.Digest]store.Manifest
+	referrers []store.Referrer
 	tag       string
 	root      digest.Digest // what tag stands for
 	written   bool
@@ -184,7 +186,7 @@ func (w *OCIArchiveWriter) complete(ctx context.Context, desc store.Descriptor, 
 		}
 	}
 	x := newIndex()
-	if err := x.set(desc, tag); err != nil {
+	if err := cmp.Or(x.set(desc, tag), w.list(x)); err != nil {
 		return err
 	}
 	index, err := x.marshal()

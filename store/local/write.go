@@ -111,6 +111,15 @@ func (l *Layout) replace(root *os.Root, name string, write func(io.Writer) error
 // manifest without a tag can be read by its digest only: index.json has no entry
 // for it.
 func (l *Layout) PushManifest(ctx context.Context, desc store.Descriptor, raw []byte, tag string) error {
+	var list func(*index, store.Descriptor) error
+	if tag != "" {
+		list = func(x *index, desc store.Descriptor) error { return x.set(desc, tag) }
+	}
+	return l.push(ctx, desc, raw, list)
+}
+
+// push writes a manifest and has list, which may be nil, put it into index.json.
+func (l *Layout) push(ctx context.Context, desc store.Descriptor, raw []byte, list func(*index, store.Descriptor) error) error {
 	root, err := l.make(ctx)
 	if err != nil {
 		return err
@@ -137,12 +146,12 @@ func (l *Layout) PushManifest(ctx context.Context, desc store.Descriptor, raw []
 			return err
 		}
 	}
-	return l.update(ctx, root, desc, tag)
+	return l.update(ctx, root, desc, list)
 }
 
-// update sets a tag, and makes the folder a layout where it is none yet: first
+// update lists a manifest, and makes the folder a layout where it is none yet: first
 // index.json, then the oci-layout file without which nobody reads it.
-func (l *Layout) update(ctx context.Context, root *os.Root, desc store.Descriptor, tag string) error {
+func (l *Layout) update(ctx context.Context, root *os.Root, desc store.Descriptor, list func(*index, store.Descriptor) error) error {
 	// The lock below is between processes, where there is one at all.
 	l.tagging.Lock()
 	defer l.tagging.Unlock()
@@ -158,12 +167,12 @@ func (l *Layout) update(ctx context.Context, root *os.Root, desc store.Descripto
 	} else if err != nil {
 		return err
 	}
-	if tag != "" {
-		if err := x.set(desc, tag); err != nil {
+	if list != nil {
+		if err := list(x, desc); err != nil {
 			return err
 		}
 	}
-	if tag != "" || fresh {
+	if list != nil || fresh {
 		raw, err := x.marshal()
 		if err != nil {
 			return err

@@ -206,11 +206,24 @@ func (r *Repository) read(ctx context.Context, from func(e *endpoint, try attemp
 
 // PushManifest implements store.Pusher.
 func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, raw []byte, tag string) error {
+	_, err := r.pushManifest(ctx, desc, raw, tag)
+	return err
+}
+
+// pushManifest pushes a manifest, and returns the subject that the registry says to
+// have taken note of (distribution-spec, "Pushing Manifests with Subject").
+func (r *Repository) pushManifest(ctx context.Context, desc store.Descriptor, raw []byte, tag string) (subject digest.Digest, err error) {
+	return r.pushManifestIf(ctx, desc, raw, tag, "")
+}
+
+// pushManifestIf is pushManifest over what has a given ETag alone, where that is not
+// empty and the registry looks at it (RFC 9110, section 13.1.1).
+func (r *Repository) pushManifestIf(ctx context.Context, desc store.Descriptor, raw []byte, tag, etag string) (subject digest.Digest, err error) {
 	if err := store.Verify(desc, raw); err != nil {
-		return err
+		return "", err
 	}
 	if len(raw) > store.MaxManifestSize {
-		return fmt.Errorf("manifest %s of %d bytes: %w: registries take at most %d", desc.Digest, len(raw), store.ErrTooLarge, store.MaxManifestSize)
+		return "", fmt.Errorf("manifest %s of %d bytes: %w: registries take at most %d", desc.Digest, len(raw), store.ErrTooLarge, store.MaxManifestSize)
 	}
 	reference := tag
 	if reference == "" {
@@ -219,14 +232,18 @@ func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, ra
 	e := r.endpoint
 	c := r.call(e, "pushing manifest", locator(reference), http.MethodPut, "/manifests/"+reference, PushScope(r.name))
 	c.header = http.Header{"Content-Type": {desc.MediaType}}
+	if etag != "" {
+		c.header.Set("If-Match", etag)
+	}
 	c.size = int64(len(raw))
 	c.body = func() io.ReadCloser { return io.NopCloser(bytes.NewReader(raw)) }
-	err := e.client.retry(ctx, func(ctx context.Context) error {
+	err = e.client.retry(ctx, func(ctx context.Context) error {
 		response, err := e.do(ctx, c, http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent)
 		if err != nil {
 			return lagging(err)
 		}
 		drain(response.Body)
+		subject = digest.Digest(response.Header.Get("OCI-Subject"))
 		stored := digest.Digest(response.Header.Get("Docker-Content-Digest"))
 		switch {
 		case stored == desc.Digest:
@@ -237,18 +254,18 @@ func (r *Repository) PushManifest(ctx context.Context, desc store.Descriptor, ra
 		}
 		return nil
 	})
-	if failed, ok := errors.AsType[*Error](err); ok && tag != "" && immutable(failed) {
+	if failed, ok := errors.AsType[*Error](err); ok && tag != "" && etag == "" && immutable(failed) {
 		// ECR refuses an immutable tag even for what it stands for already
 		// (aws/containers-roadmap#2380).
 		if held, resolveErr := r.Resolve(ctx, tag); resolveErr == nil {
 			if held.Digest == desc.Digest {
-				return nil
+				return subject, nil
 			}
 			failed.note = joinNotes(failed.note, "it stands for "+held.Digest.String())
 		}
 		failed.Err = store.ErrImmutable
 	}
-	return err
+	return subject, err
 }
 
 // readBack checks what a tag names, where the answer to its push has not said. It

@@ -257,12 +257,16 @@ type Repository struct {
 	// held is set once a blob was found to be here already: the next ones may be
 	// too, so their content is not opened before that is known.
 	held atomic.Bool
+	// listsNone is set once the registry is known not to list referrers. listing is held
+	// by whoever writes the index that lists them in its place.
+	listsNone atomic.Bool
+	listing   chan struct{}
 }
 
 // Repository returns the repository of that name on host, both as store.Reference
 // has them. It sends nothing.
 func (c *Client) Repository(host, repository string) *Repository {
-	r := &Repository{endpoint: c.endpoint(host), name: repository}
+	r := &Repository{endpoint: c.endpoint(host), name: repository, listing: make(chan struct{}, 1)}
 	for _, mirror := range r.endpoint.config.Mirrors {
 		r.mirrors = append(r.mirrors, c.endpoint(mirror))
 	}
