@@ -29,6 +29,8 @@ func (s *stream) unpack() (*unpacked, error) {
 	u := &unpacked{stream: s, close: func() {}}
 	if d := s.content.diffID; d != "" && d.Validate() == nil {
 		u.hash = d.Algorithm().Hash()
+	} else if s.content.fed {
+		u.hash = digest.Canonical.Hash()
 	}
 	buffered := bufio.NewReaderSize(s, readAhead)
 	start, err := buffered.Peek(4)
@@ -86,7 +88,11 @@ func (u *unpacked) over(limit string) error {
 // verify compares what was unpacked, which must be all, with the config's digest.
 func (u *unpacked) verify() error {
 	want := u.stream.content.diffID
-	if u.hash == nil {
+	switch {
+	case u.hash == nil:
+		return nil
+	case u.stream.content.fed:
+		u.stream.content.diffID = digest.NewDigest(digest.Canonical, u.hash)
 		return nil
 	}
 	if got := digest.NewDigest(want.Algorithm(), u.hash); got != want {

@@ -45,6 +45,8 @@ type content struct {
 	// verifies.
 	kept, again map[uint32][]byte
 
+	// fed says that it comes from a feed, which does not know the DiffID until the end.
+	fed bool
 	// asked says that the cache was.
 	asked bool
 	// repeated is the first path that it has twice, or empty.
@@ -86,7 +88,10 @@ func (c *content) next(ctx context.Context, position int64) (bool, error) {
 	if c.done.Load() || c.err != nil {
 		return false, c.err
 	}
-	if c.stream == nil {
+	if c.stream == nil && !c.fed {
+		if err := c.adopt(ctx); err != nil {
+			return false, err
+		}
 		if c.load(); c.done.Load() {
 			return false, nil
 		}
@@ -110,6 +115,7 @@ func (c *content) fail(ctx context.Context, err error) error {
 	var budget *BudgetError
 	var refused *refusal
 	switch {
+	case c.fed: // nobody else has it
 	case ctx.Err() != nil:
 		c.abandoned.Store(true)
 		err = ctx.Err()

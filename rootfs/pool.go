@@ -34,6 +34,8 @@ type Pool struct {
 	idle []*content
 	// refused is why layers are not unpacked, for as long as the pool lives.
 	refused map[key]*refusal
+	// feeds are the layers that pass by, and those that did until somebody wants them.
+	feeds map[passing]*Feed
 }
 
 // PoolOptions is how a pool reads. Its zero value has no cache.
@@ -56,7 +58,7 @@ func (l *Layer) key() key { return key{l.Descriptor.Digest, l.DiffID, l.Descript
 func NewPool(opts PoolOptions) *Pool { return newPool(opts, defaultBounds) }
 
 func newPool(opts PoolOptions, b bounds) *Pool {
-	return &Pool{bounds: b, cache: opts.Cache, fresh: opts.Fresh, seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}}
+	return &Pool{bounds: b, cache: opts.Cache, fresh: opts.Fresh, seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}, feeds: map[passing]*Feed{}}
 }
 
 // New returns the file system of layers, lowest first, which shares what it reads. It reads
