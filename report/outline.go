@@ -103,6 +103,19 @@ func (w *workloadOutline) containers() [][]check.Result {
 	return all
 }
 
+// containerName is what people call a container in a file whose format says what kind
+// its workloads are.
+func (f *fileOutline) containerName(o *check.Origin) string {
+	name := o.Workload.String()
+	if f.format != nil && f.format.Title == o.Workload.Kind && o.Workload.Name != "" {
+		name = o.Workload.Name
+	}
+	if o.Container.Name != "" {
+		name += "/" + o.Container.Name
+	}
+	return name
+}
+
 // located are the findings of all results and files, each once, in the order of the outline.
 func (o *outline) located() []check.Located {
 	var all []check.Located

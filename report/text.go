@@ -77,6 +77,30 @@ func (p *page) table(header []string, rows [][]string) {
 	}
 }
 
+// columns writes rows without a header: a mark, then what is aligned.
+func (p *page) columns(rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], lipgloss.Width(cell))
+		}
+	}
+	for _, row := range rows {
+		line := " "
+		for i, cell := range row {
+			gap := "  "
+			if i < 2 {
+				gap = " "
+			}
+			line += gap + cell + strings.Repeat(" ", widths[i]-lipgloss.Width(cell))
+		}
+		p.line("%s", strings.TrimRight(line, " "))
+	}
+}
+
 func (f *textFormat) flush(p *page) error {
 	_, err := io.WriteString(f.w, p.String())
 	return err

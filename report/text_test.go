@@ -32,6 +32,7 @@ func TestTextKeepsControlCharactersOffTheTerminal(t *testing.T) {
 			return f.Proofs(&Proved{Name: evil, Image: im, Starts: []*check.Start{start, unread}})
 		},
 		func(f Format) error { return f.Check(&check.Report{Results: []check.Result{result}}) },
+		func(f Format) error { return f.Check(hostile(t)) },
 		func(f Format) error {
 			return f.Image(&Opened{Name: evil, Image: im, Manifests: []*image.Manifest{&broken}})
 		},
@@ -44,7 +45,7 @@ func TestTextKeepsControlCharactersOffTheTerminal(t *testing.T) {
 		if err := write(f); err != nil {
 			t.Fatal(err)
 		}
-		if out.Len() == 0 || strings.ContainsAny(out.String(), "\x1b\x07") {
+		if out.Len() == 0 || strings.ContainsAny(out.String(), "\x1b\x07\r\u009b") {
 			t.Errorf("%q", out.String())
 		}
 	}
@@ -83,3 +84,29 @@ func TestAFailingWriterIsNoticed(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestExcerpt(t *testing.T) {
+	long := strings.Repeat("x", 500) + ` "image": "app:v1" ` + strings.Repeat("y", 500)
+	for _, c := range []struct {
+		line         string
+		column       int
+		text, marked string
+	}{
+		{`image: app:v1`, 8, `image: app:v1`, "app:v1"},
+		{`  "image": "app:v1",`, 12, `  "image": "app:v1",`, `"app:v1"`},
+		{"\t- image: app:v1 # comment", 11, "    - image: app:v1 # comment", "app:v1"},
+		{`{name: a, image: ünï/app}`, 18, `{name: a, image: ünï/app}`, "ünï/app"},
+		{`image: "app`, 8, `image: "app`, `"`},
+		{"x", 9, "x", ""},
+		{"", 1, "", ""},
+		{"x", 0, "x", ""},
+		{long, 511, "…" + long[480:600] + "…", `"app:v1"`},
+		{long, 900, "…" + long[869:989] + "…", long[899:989]},
+		{long, 1, long[:120] + "…", long[:120]},
+	} {
+		text, start, length := excerpt(c.line, c.column)
+		if marked := string([]rune(text)[start : start+length]); text != c.text || marked != c.marked {
+			t.Errorf("column %d of %.40q: %q, marked %q; want %q, marked %q", c.column, c.line, text, marked, c.text, c.marked)
+		}
+	}
+}
