@@ -293,14 +293,16 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	var plans []*transfer.Plan
+	var names []string
 	if err := c.planOf(ctx, im, open); err != nil {
 		return err
 	}
 	for _, l := range open {
 		plans = append(plans, l.copied.Plan)
+		names = append(names, l.ref.String())
 	}
 	gates := c.gates(ctx, opening, open)
-	progress := c.app.progress(plans...)
+	progress := c.app.progress(names, plans...)
 	readers := []store.BlobReader{opening}
 	if len(open) > 1 {
 		shared := transfer.Share(ctx, opening, plans...)

@@ -223,7 +223,7 @@ func (as *assembling) run(ctx context.Context) (*report.Indexed, error) {
 	src := as.content()
 	subjects := as.subjects(made)
 	gate := func(ctx context.Context) error { return as.gate(ctx, src, subjects, made) }
-	progress := as.app.progress(made.Plan)
+	progress := as.app.progress(nil, made.Plan)
 	made.Result, err = made.Plan.Run(ctx, src, dst, transfer.Options{
 		Tag: as.dst.Tag, Jobs: as.flags.jobs, MountFor: src.mountFor(as.dst),
 		Current: current, Gate: gate, Progress: progress.of(0),
