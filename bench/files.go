@@ -102,4 +102,3 @@ spec:
 	}
 	return fmt.Sprintf("Dockerfile.%d", i), fmt.Sprintf("FROM %s\nCOPY app /app\n", image)
 }
-
