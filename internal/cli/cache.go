@@ -11,6 +11,8 @@ import (
 
 	"berth/internal/cachedir"
 	"berth/rootfs"
+	"berth/store"
+	"berth/store/cached"
 )
 
 // cacheFlag adds --no-cache to a command that reads layers.
@@ -22,8 +24,32 @@ func (a *app) cacheFlag(cmd *cobra.Command) {
 // to keep between jobs, for example.
 const cacheVariable = "BERTH_CACHE"
 
-// cache is what layers had that were read before, or nil: --no-cache, or no place for it.
+// cache is what layers had that were read before, or nil.
 func (a *app) cache() rootfs.Cache {
+	if c := a.cacheFolder("layers"); c != nil {
+		return c
+	}
+	return nil
+}
+
+// remembered is src with the manifests and configs that were read before. Offline, src is
+// nil: it is all that there is.
+func (a *app) remembered(src store.Source, ref store.Reference) store.Source {
+	var cache cached.Cache = nothing{}
+	if c := a.cacheFolder("images"); c != nil {
+		cache = c
+	}
+	return cached.New(src, ref.Host+"/"+ref.Repository, cache)
+}
+
+// nothing is a cache that has nothing.
+type nothing struct{}
+
+func (nothing) Get(string) []byte  { return nil }
+func (nothing) Put(string, []byte) {}
+
+// cacheFolder is a folder of the cache, or nil: --no-cache, or no place for it.
+func (a *app) cacheFolder(name string) *folderCache {
 	folder := os.Getenv(cacheVariable)
 	if folder == "" {
 		user, err := os.UserCacheDir()
@@ -35,26 +61,40 @@ func (a *app) cache() rootfs.Cache {
 	if a.noCache {
 		return nil
 	}
-	return &layerCache{dir: cachedir.New(filepath.Join(folder, "layers"), 0), stderr: a.stderr}
+	a.cacheFolders.Lock()
+	defer a.cacheFolders.Unlock()
+	if a.cacheFolders.open[name] == nil {
+		if a.cacheFolders.open == nil {
+			a.cacheFolders.open = map[string]*folderCache{}
+		}
+		a.cacheFolders.open[name] = &folderCache{dir: cachedir.New(filepath.Join(folder, name), 0), stderr: a.stderr}
+	}
+	return a.cacheFolders.open[name]
 }
 
-// layerCache is a folder of the user's whose failures are a warning.
-type layerCache struct {
+// cacheFolders are those that are open.
+type cacheFolders struct {
+	sync.Mutex
+	open map[string]*folderCache
+}
+
+// folderCache is a folder of the user's whose failures are a warning.
+type folderCache struct {
 	dir    *cachedir.Dir
 	stderr io.Writer
 	warned sync.Once
 }
 
-func (c *layerCache) Get(name string) []byte {
+func (c *folderCache) Get(name string) []byte {
 	raw, err := c.dir.Get(name)
 	c.warn(err)
 	return raw
 }
 
-func (c *layerCache) Put(name string, data []byte) { c.warn(c.dir.Put(name, data)) }
+func (c *folderCache) Put(name string, data []byte) { c.warn(c.dir.Put(name, data)) }
 
 // warn says the first failure, and what avoids it. The answer is the same.
-func (c *layerCache) warn(err error) {
+func (c *folderCache) warn(err error) {
 	if err != nil {
 		c.warned.Do(func() {
 			_, _ = fmt.Fprintf(c.stderr, "berth: warning: %s (--no-cache does without)\n", err)

@@ -91,7 +91,7 @@ berth check deploy/ -o sarif > berth.sarif`,
 func (a *app) checkFlags(cmd *cobra.Command, f *checkFlags) {
 	cmd.Flags().StringArrayVar(&f.targets, "for", nil, "the deploy target of images, and of workloads whose file leaves the platform open: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&f.labelsOnly, "labels-only", false, "do not read the bytes: trust what the image claims")
-	cmd.Flags().BoolVar(&f.offline, "offline", false, "ask no registry: only what the files say")
+	cmd.Flags().BoolVar(&f.offline, "offline", false, "ask no registry: only what the files say, and what was read before")
 	cmd.Flags().StringVar(&f.config, "config", "", "file of defaults and ignores ("+configName+")")
 	cmd.Flags().StringVar(&f.cluster, "cluster", "", "the target of Kubernetes workloads, such as eks")
 	cmd.Flags().StringSliceVar(&f.clusterPlatforms, "cluster-platforms", nil, "the platforms of a cluster's nodes, such as linux/amd64,linux/arm64")
@@ -195,15 +195,8 @@ func environment() map[string]string {
 	return env
 }
 
-// prepare leaves out what no registry is to be asked for, and locks the rest.
+// prepare has what is locked looked at as it was locked.
 func (c *checking) prepare() error {
-	if c.flags.offline {
-		for _, s := range c.subjects {
-			if s.Open == "" && s.Err == nil && s.Reference.Transport == store.Docker {
-				s.Open = "what it is: with --offline no registry was asked"
-			}
-		}
-	}
 	if c.flags.lock == "" {
 		return nil
 	}
@@ -217,7 +210,7 @@ func (c *checking) prepare() error {
 
 // report finds everything out.
 func (c *checking) report(ctx context.Context) (*check.Report, error) {
-	open := func(ref store.Reference) (store.Source, error) { return c.app.source(ctx, ref) }
+	open := func(ref store.Reference) (store.Source, error) { return c.source(ctx, ref) }
 	opts := check.GatherOptions{Prove: !c.flags.labelsOnly, Prover: c.app.prover(c.flags.proving)}
 	if err := check.Gather(ctx, open, c.subjects, opts); err != nil {
 		return nil, err
@@ -226,6 +219,18 @@ func (c *checking) report(ctx context.Context) (*check.Report, error) {
 		fmt.Fprintf(c.app.stderr, "berth: no deployment file in %s: looked for %s\n", strings.Join(c.asked.folders, ", "), formatTitles())
 	}
 	return check.Examine(check.Facts{Subjects: c.subjects, Readings: c.asked.readings, Ignores: c.config.Ignores}), nil
+}
+
+// source opens an image: of a registry, with what is remembered of it.
+func (c *checking) source(ctx context.Context, ref store.Reference) (store.Source, error) {
+	if ref.Transport == store.Docker && c.flags.offline {
+		return c.app.remembered(nil, ref), nil
+	}
+	src, err := c.app.source(ctx, ref)
+	if err != nil || ref.Transport != store.Docker {
+		return src, err
+	}
+	return c.app.remembered(src, ref), nil
 }
 
 // answer is what the exit code says: a definite no before a could-not-tell.

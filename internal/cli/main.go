@@ -124,7 +124,8 @@ type app struct {
 	noCache        bool
 	repositories   repositoryFlags
 
-	stores stores
+	stores       stores
+	cacheFolders cacheFolders
 }
 
 func (a *app) root() *cobra.Command {

@@ -1,8 +1,8 @@
 // Package cached remembers manifests and configs, which their digests name for good, and
 // what tags named.
 //
-// Start with [New] in front of a source that asks somewhere, or with [Offline], which asks
-// nowhere. Layers are not kept: what there is to know of them, package rootfs keeps.
+// Start with [New], in front of a source or, offline, of none. Layers are not kept: what
+// there is to know of them, package rootfs keeps.
 package cached
 
 import (
@@ -39,15 +39,10 @@ type Source struct {
 	src        store.Source // nil offline
 }
 
-// New returns src behind a cache. repository is the full name of what it reads.
+// New returns src behind a cache. repository is the full name of what it reads. Where src
+// is nil, it is what the cache has, and the errors for all else are [store.ErrOffline].
 func New(src store.Source, repository string, cache Cache) *Source {
 	return &Source{cache, repository, src}
-}
-
-// Offline returns what the cache has of a repository. For all else its errors are
-// [store.ErrOffline].
-func Offline(repository string, cache Cache) *Source {
-	return &Source{cache: cache, repository: repository}
 }
 
 // seen is what a tag named, and when.

@@ -88,19 +88,19 @@ func TestSource(t *testing.T) {
 		src.manifests, src.blobs, src.resolves = 0, 0, 0
 	}
 
-	if _, err := image.Open(t.Context(), Offline("example.com/app", cache), "v1"); !errors.Is(err, store.ErrOffline) {
+	if _, err := image.Open(t.Context(), New(nil, "example.com/app", cache), "v1"); !errors.Is(err, store.ErrOffline) {
 		t.Errorf("offline, of what was never seen: %v", err)
 	}
 	first := open(New(src, "example.com/app", cache))
 	asked(3, 2, 0)
 	open(New(src, "example.com/app", cache))
 	asked(0, 0, 1)
-	open(Offline("example.com/app", cache))
+	open(New(nil, "example.com/app", cache))
 	asked(0, 0, 0)
-	if _, err := Offline("example.com/app", cache).Blob(t.Context(), first.Images()[0].Layers[0], 0); !errors.Is(err, store.ErrOffline) {
+	if _, err := New(nil, "example.com/app", cache).Blob(t.Context(), first.Images()[0].Layers[0], 0); !errors.Is(err, store.ErrOffline) {
 		t.Errorf("offline, a layer: %v", err)
 	}
-	if _, err := image.Open(t.Context(), Offline("example.com/other", cache), "v1"); !errors.Is(err, store.ErrOffline) {
+	if _, err := image.Open(t.Context(), New(nil, "example.com/other", cache), "v1"); !errors.Is(err, store.ErrOffline) {
 		t.Errorf("offline, another repository: %v", err)
 	}
 
