@@ -99,7 +99,7 @@ func closingBrace(s string) int {
 			if open--; open == 0 {
 				return i
 			}
-		case s[i] == '{' && (i == 0 || s[i-1] == '$'):
+		case s[i] == '{':
 			open++
 		}
 	}

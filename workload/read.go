@@ -58,6 +58,7 @@ func Formats() []*Format {
 		kustomization,
 		kubernetes,
 		compose,
+		dockerfile,
 	}
 }
 

@@ -1,0 +1,4 @@
+FROM {{ base_image }}
+{% if extra %}
+RUN apk add {{ extra }}
+{% endif %}
