@@ -41,6 +41,8 @@ type Dir struct {
 	max  int64
 	// mu keeps this process from tidying twice at once.
 	mu sync.Mutex
+	// put is how much may be put into it before it is looked at again.
+	put int64
 }
 
 // New returns the folder at path, which is made when something is put into it. It holds at most
@@ -93,10 +95,26 @@ func (d *Dir) Put(name string, data []byte) error {
 	if err := d.write(file, data); err != nil {
 		return fmt.Errorf("writing the cache: %w", err)
 	}
+	if !d.due(int64(len(data))) {
+		return nil
+	}
 	if err := d.tidy(); err != nil {
 		return fmt.Errorf("making room in the cache: %w", err)
 	}
 	return nil
+}
+
+// due tells whether it is time to look at the whole folder again: at first, and each time that
+// this process has put a share of the room into it. Many small files cost one look then.
+func (d *Dir) due(size int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.put -= size
+	if d.put > 0 {
+		return false
+	}
+	d.put = d.max / 64
+	return true
 }
 
 func (d *Dir) file(name string) (string, error) {

@@ -36,7 +36,7 @@ type asked struct {
 // asked sorts arguments: what exists as a file or a folder is one, "-" is standard input,
 // all else an image.
 func (a *app) asked(args []string, opts workload.Options, excluded []string) (*asked, error) {
-	opts.ReadFile, opts.ReadDir = readFile, readDir
+	opts.ReadFile, opts.ReadDir = readFile, dirReader()
 	var in asked
 	for _, arg := range args {
 		if arg == store.Standard {
@@ -111,13 +111,25 @@ func readBounded(r io.Reader, name string) ([]byte, error) {
 	return data, err
 }
 
-func readDir(name string) ([]string, error) {
-	entries, err := os.ReadDir(name)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
+// dirReader returns a function that reads the names in a folder, each folder once: every
+// file in it may ask.
+func dirReader() func(name string) ([]string, error) {
+	read := map[string][]string{}
+	return func(name string) ([]string, error) {
+		if names, ok := read[name]; ok {
+			return names, nil
+		}
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		names := make([]string, len(entries))
+		for i, e := range entries {
+			names[i] = e.Name()
+		}
+		read[name] = names
+		return names, nil
 	}
-	return names, err
 }
 
 // named reads a file that an argument names: what it is must be told.

@@ -120,7 +120,7 @@ func (c *checking) with(files map[string][]byte) (*checking, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts.ReadDir = readDir
+	opts.ReadDir = dirReader()
 	opts.ReadFile = func(name string) ([]byte, error) {
 		if data, ok := files[name]; ok {
 			return data, nil

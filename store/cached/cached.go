@@ -10,11 +10,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -45,31 +43,27 @@ func New(src store.Source, repository string, cache Cache) *Source {
 	return &Source{cache, repository, src}
 }
 
-// seen is what a tag named, and when.
-type seen struct {
-	Digest digest.Digest `json:"digest"`
-	Time   time.Time     `json:"time"`
-}
-
 // Manifest is as [store.ManifestReader] has it.
 func (s *Source) Manifest(ctx context.Context, reference string) (*store.Manifest, error) {
 	if d := digest.Digest(reference); d.Validate() == nil {
 		return s.byDigest(ctx, d)
 	}
-	var last seen
-	known := json.Unmarshal(s.cache.Get(s.tagName(reference)), &last) == nil
+	last := digest.Digest(s.cache.Get(s.tagName(reference))) // what the tag named
+	known := last.Validate() == nil
 	if s.src == nil {
 		if !known {
 			return nil, fmt.Errorf("%s:%s: %w", s.repository, reference, store.ErrOffline)
 		}
-		return s.byDigest(ctx, last.Digest)
+		return s.byDigest(ctx, last)
 	}
 	if resolver, ok := s.src.(store.Resolver); ok && known {
 		desc, err := resolver.Resolve(ctx, reference)
 		if err != nil {
 			return nil, err
 		}
-		s.see(reference, desc.Digest)
+		if desc.Digest != last {
+			s.see(reference, desc.Digest)
+		}
 		return s.byDigest(ctx, desc.Digest)
 	}
 	m, err := s.src.Manifest(ctx, reference)
@@ -152,9 +146,7 @@ func (s *Source) keep(m *store.Manifest) {
 }
 
 func (s *Source) see(tag string, d digest.Digest) {
-	if data, err := json.Marshal(seen{d, time.Now().UTC().Truncate(time.Second)}); err == nil {
-		s.cache.Put(s.tagName(tag), data)
-	}
+	s.cache.Put(s.tagName(tag), []byte(d))
 }
 
 func fileName(kind string, d digest.Digest) string {
