@@ -44,6 +44,9 @@ kills: ## kill a copy at 100 random moments, and let it finish
 figures: ## measure what berth costs: requests, round trips, bytes read
 	@go run ./bench figures
 
+faults: ## let one thing go wrong at a time in a copy of berth, crane, regctl and oras
+	@go run ./bench faults
+
 bench: ## compare copies with crane, regctl, oras and skopeo, ROUNDS in turn
 	@go run ./bench copy $(ROUNDS)
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -39,12 +40,16 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | figures")
+		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | faults [MATCH] | figures")
 	}
 	command, args := args[0], args[1:]
 	switch {
 	case command == "figures" && len(args) == 0:
 		return figures(ctx)
+	case command == "faults" && len(args) <= 1:
+		ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("stopped after %s", bound))
+		defer cancel()
+		return faults(ctx, strings.Join(args, ""))
 	case command == "copy" && len(args) <= 1:
 		n := rounds
 		if len(args) == 1 {
@@ -62,5 +67,5 @@ func run(ctx context.Context, args []string) error {
 	case command == "time" && len(args) > 0:
 		return stopwatch(ctx, args)
 	}
-	return fmt.Errorf("%s %q is not known: copy [ROUNDS] or figures", command, args)
+	return fmt.Errorf("%s %q is not known: copy [ROUNDS], faults [MATCH] or figures", command, args)
 }

@@ -37,6 +37,14 @@ func stopwatch(ctx context.Context, args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(cost{took, state.UserTime() + state.SystemTime(), peak(state)})
 }
 
+// strangers is an environment in which no tool finds credentials, settings or caches of
+// the user who runs this.
+func strangers(home string) []string {
+	return append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home,
+		"DOCKER_CONFIG="+home, "REGISTRY_AUTH_FILE="+home+"/auth.json",
+		"_CONTAINERS_ROOTLESS_UID=65534") // or skopeo keeps root's cache of blobs in /var, and mounts from the last round's
+}
+
 // clock runs a program under a stopwatch, with home for its home folder.
 func clock(ctx context.Context, home string, env []string, args ...string) (cost, error) {
 	self, err := os.Executable()
@@ -46,11 +54,7 @@ func clock(ctx context.Context, home string, env []string, args ...string) (cost
 	cmd := exec.CommandContext(ctx, self, append([]string{"time"}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends what it started
 	cmd.WaitDelay = 5 * time.Second
-	// No tool finds credentials, settings or caches of the user who runs this.
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home,
-		"DOCKER_CONFIG="+home, "REGISTRY_AUTH_FILE="+home+"/auth.json",
-		"_CONTAINERS_ROOTLESS_UID=65534") // or skopeo keeps root's cache of blobs in /var, and mounts from the last round's
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(strangers(home), env...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
