@@ -59,6 +59,7 @@ func Formats() []*Format {
 		kubernetes,
 		compose,
 		dockerfile,
+		githubActions,
 	}
 }
 
