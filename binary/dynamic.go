@@ -114,7 +114,19 @@ func abiFlags(arch string, flags uint32) uint32 {
 // [Program.MatchLibrary] takes. It returns nil for a file without PT_DYNAMIC. The error is a
 // [*NeedError] or an [*UnmodelledError].
 func (p *Program) Dynamic(head []byte, size int64) (*Dynamic, error) {
+	return p.DynamicOf(Head(head), size)
+}
+
+// DynamicOf is Dynamic of a file in pieces. A [*NeedError] says that not all of those are there
+// that [LoaderParts] names.
+func (p *Program) DynamicOf(parts Parts, size int64) (*Dynamic, error) {
+	return p.dynamic(parts, size, func(int64, int64) {})
+}
+
+// dynamic calls touched with each place that it reads.
+func (p *Program) dynamic(parts Parts, size int64, touched func(offset, n int64)) (*Dynamic, error) {
 	f := formats[p.Arch]
+	head := parts.From(0)
 	if len(head) < headerSize64 {
 		return nil, &UnmodelledError{"it is too short for a library"}
 	}
@@ -122,7 +134,7 @@ func (p *Program) Dynamic(head []byte, size int64) (*Dynamic, error) {
 	if err != nil {
 		return nil, notRefused(err)
 	}
-	r := dynamicReader{f: f, segments: segments, head: head, size: size}
+	r := dynamicReader{f: f, segments: segments, parts: parts, size: size, touched: touched}
 	d, err := r.read()
 	if d != nil && err == nil && p.Arch == "amd64" {
 		d.ISA, err = r.isa()
@@ -144,9 +156,11 @@ func notRefused(err error) error {
 type dynamicReader struct {
 	f        format
 	segments []segment
-	head     []byte
+	parts    Parts
 	size     int64
-	strings  []byte
+	touched  func(offset, n int64)
+	// strings is where the string table starts, and stringsEnd where it ends.
+	strings, stringsEnd uint64
 }
 
 func (r *dynamicReader) read() (*Dynamic, error) {
@@ -163,7 +177,7 @@ func (r *dynamicReader) read() (*Dynamic, error) {
 	if table.filesz > uint64(maxDynamic*entry) {
 		return nil, &UnmodelledError{fmt.Sprintf("its dynamic section has more than %d entries", maxDynamic)}
 	}
-	raw, err := slice(r.head, r.size, table.offset, table.filesz, "dynamic section")
+	raw, err := r.slice(table.offset, table.filesz, "dynamic section")
 	if err != nil {
 		return nil, err
 	}
@@ -180,9 +194,10 @@ func (r *dynamicReader) read() (*Dynamic, error) {
 			values[tag] = value
 		}
 	}
-	if r.strings, err = r.at(values[dtStrtab], values[dtStrsz], "string table"); err != nil {
+	if r.strings, err = r.locate(values[dtStrtab], values[dtStrsz], "string table"); err != nil {
 		return nil, err
 	}
+	r.stringsEnd = r.strings + values[dtStrsz]
 	d := &Dynamic{NoDefault: values[dtFlags1]&noDefaultLibraries != 0}
 	for _, tag := range []uint64{dtAuxiliary, dtFilter, dtAudit, dtDepAudit} {
 		_, has := values[tag]
@@ -281,22 +296,42 @@ func (r *dynamicReader) provides(d *Dynamic, at uint64) error {
 
 // at reads n bytes at an address.
 func (r *dynamicReader) at(address, n uint64, what string) ([]byte, error) {
+	offset, err := r.locate(address, n, what)
+	if err != nil {
+		return nil, err
+	}
+	return r.slice(offset, n, what)
+}
+
+// locate is where in the file the n bytes at an address are.
+func (r *dynamicReader) locate(address, n uint64, what string) (uint64, error) {
 	for _, s := range r.segments {
 		if s.typ == ptLoad && address >= s.vaddr && address-s.vaddr <= s.filesz && n <= s.filesz-(address-s.vaddr) {
-			return slice(r.head, r.size, s.offset+address-s.vaddr, n, what)
+			offset := s.offset + address - s.vaddr
+			if _, err := slice(nil, r.size, offset, n, what); err != nil && !isNeed(err) {
+				return 0, err
+			}
+			return offset, nil
 		}
 	}
-	return nil, &UnmodelledError{"its " + what + " is in none of its segments"}
+	return 0, &UnmodelledError{"its " + what + " is in none of its segments"}
+}
+
+func (r *dynamicReader) slice(offset, n uint64, what string) ([]byte, error) {
+	raw, err := sliceOf(r.parts, r.size, offset, n, what)
+	r.touched(int64(offset), int64(len(raw)))
+	return raw, err
 }
 
 // text is a string of the string table.
 func (r *dynamicReader) text(offset uint64) (string, error) {
-	if offset < uint64(len(r.strings)) {
-		if end := bytes.IndexByte(r.strings[offset:], 0); end >= 0 && end < pathMax {
-			return string(r.strings[offset : offset+uint64(end)]), nil
-		}
+	const table = "string table"
+	if offset >= r.stringsEnd-r.strings {
+		return "", &UnmodelledError{"its " + table + " does not have a name that it uses"}
 	}
-	return "", &UnmodelledError{"its string table does not have a name that it uses"}
+	s, err := stringAt(r.parts, r.strings+offset, r.stringsEnd, table)
+	r.touched(int64(r.strings+offset), int64(len(s))+1)
+	return string(s), err
 }
 
 func (r *dynamicReader) word() int {
@@ -323,7 +358,7 @@ func (r *dynamicReader) isa() (int, error) {
 		if s.typ != ptNote || s.filesz > maxNote || s.palign != 8 {
 			continue
 		}
-		note, err := slice(r.head, r.size, s.offset, s.filesz, "note")
+		note, err := r.slice(s.offset, s.filesz, "note")
 		if err != nil {
 			return 0, err
 		}
