@@ -34,7 +34,7 @@ type Prover struct {
 
 // NewPool returns a pool for one repository.
 func (p Prover) NewPool() *rootfs.Pool {
-	return rootfs.NewPool(rootfs.PoolOptions{Cache: p.Cache, Fresh: p.Strict})
+	return rootfs.NewPool(rootfs.PoolOptions{Cache: p.Cache, Fresh: p.Strict, Keep: launch.Keep})
 }
 
 // Prove reads as much of a manifest's layers as it takes to say what happens when

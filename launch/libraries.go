@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"path"
@@ -27,6 +28,11 @@ const roleLibrary = "library"
 type meter interface {
 	Fetched() int64
 	Total() int64
+}
+
+// keeper is a [FileSystem] that keeps parts of files. *rootfs.FS is one, with [Keep].
+type keeper interface {
+	Kept(ctx context.Context, path string) (rootfs.Kept, error)
 }
 
 // object is a file that the loader has mapped.
@@ -141,7 +147,7 @@ func (l *loading) object(info *rootfs.Info, name string) (*object, error) {
 	if m, ok := l.fsys.(meter); ok && m.Fetched() > l.limit {
 		return nil, unknown("reading them all would take more than the image's own size again")
 	}
-	dynamic, err := readAs(l.prover, info, l.program.Dynamic)
+	dynamic, err := l.dynamic(info)
 	if err != nil {
 		return nil, unmodelled(info, err)
 	}
@@ -149,6 +155,24 @@ func (l *loading) object(info *rootfs.Info, name string) (*object, error) {
 		return nil, unknown("%s has no dynamic section", printable(info.Path))
 	}
 	return &object{info: info, dynamic: dynamic, name: name}, nil
+}
+
+// dynamic is what the loader reads of a file: of what is kept of it, or else of the file.
+func (l *loading) dynamic(info *rootfs.Info) (*binary.Dynamic, error) {
+	if keeps, ok := l.fsys.(keeper); ok {
+		kept, err := keeps.Kept(l.ctx, info.Path)
+		if err != nil {
+			return nil, err
+		}
+		if len(kept.From(0)) >= min(binary.HeadSize, int(info.Size)) {
+			dynamic, err := l.program.DynamicOf(kept, info.Size)
+			var need *binary.NeedError
+			if !errors.As(err, &need) {
+				return dynamic, err
+			}
+		}
+	}
+	return readAs(l.prover, info, l.program.Dynamic)
 }
 
 // add maps a library that was found, or notes one more name of it.

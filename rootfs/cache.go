@@ -32,18 +32,15 @@ type Cache interface {
 //	magic · zstd frame · SHA-256 of both
 //
 // and in the frame, all numbers as varints: the digest, DiffID and size of the layer, the
-// entries without the root, the path that it has twice, and the heads. Another format has
-// another magic.
-const cacheMagic = "berth layer 1\n"
+// entries without the root, the path that it has twice, and the heads with their parts. Another
+// format has another magic.
+const cacheMagic = "berth layer 2\n"
 
 const (
 	// maxCached bounds what a cache gives for one layer, and maxCachedFrame what that
 	// unpacks to: names and heads at their bounds.
 	maxCached      = 32 << 20
 	maxCachedFrame = maxTables + maxHeads + 8<<20
-	// cachedHead is how much of a file that is not kept whole gets into a cache: what is read of
-	// a program at first.
-	cachedHead = 4 << 10
 )
 
 // errForeign says that what a cache gave was not written by us for this layer.
@@ -71,17 +68,16 @@ func (c *content) load() {
 		return
 	}
 	old := c.tables.Load()
-	t, kept, err := c.decode(raw)
+	made, err := c.decode(raw)
 	if err != nil {
 		c.tables.Store(old) // it is as if there were none, and will be replaced
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.table, c.kept = t, kept
-	for _, head := range kept {
-		c.heads.Add(int64(len(head)) + headCost)
-	}
+	c.table, c.kept, c.parts, c.repeated = made.table, made.kept, made.parts, made.repeated
+	c.heads.Store(made.heads.Load())
+	c.pool.forget(c.key)
 	c.done.Store(true)
 }
 
@@ -138,67 +134,81 @@ func (c *content) encode() []byte {
 	w.text(c.repeated)
 	w.number(uint64(len(c.kept)))
 	for _, i := range slices.Sorted(maps.Keys(c.kept)) {
-		head := c.kept[i]
-		if !c.isWhole(i, head) {
-			head = head[:min(len(head), cachedHead)]
-		}
 		w.number(uint64(i))
-		w.text(string(head))
+		w.text(string(c.kept[i]))
+		w.number(uint64(len(c.parts[i])))
+		for _, p := range c.parts[i] {
+			w.number(uint64(p.offset))
+			w.text(string(p.raw))
+		}
 	}
 	out := framePacker.EncodeAll(w.raw, []byte(cacheMagic))
 	sum := sha256.Sum256(out)
 	return append(out, sum[:]...)
 }
 
-// isWhole tells whether a head is all of a file that is asked for as a whole.
-func (c *content) isWhole(i uint32, head []byte) bool {
-	e := c.table.at(i)
-	return int64(len(head)) == e.size && c.isAccounts(e)
-}
-
 // decode reads what encode wrote. It trusts nothing: whatever cannot be is an error.
-func (c *content) decode(raw []byte) (table, map[uint32][]byte, error) {
+func (c *content) decode(raw []byte) (*content, error) {
 	body := len(raw) - sha256.Size
 	if len(raw) > maxCached || body < len(cacheMagic) || string(raw[:len(cacheMagic)]) != cacheMagic {
-		return table{}, nil, errForeign
+		return nil, errForeign
 	}
 	if sum := sha256.Sum256(raw[:body]); !bytes.Equal(sum[:], raw[body:]) {
-		return table{}, nil, errForeign
+		return nil, errForeign
 	}
 	frame, err := frameUnpacker.DecodeAll(raw[len(cacheMagic):body], nil)
 	if err != nil {
-		return table{}, nil, fmt.Errorf("%w: %w", errForeign, err)
+		return nil, fmt.Errorf("%w: %w", errForeign, err)
 	}
 	r := cacheReader{raw: frame}
 	if r.text(len(frame)) != string(c.digest) || r.text(len(frame)) != string(c.diffID) || r.number(1<<62) != uint64(c.size) {
-		return table{}, nil, errForeign
+		return nil, errForeign
 	}
-	t := newTable(c.pool.seed)
+	made := newContent(c.pool, c.key)
+	t := &made.table
 	n := r.number(maxTables / entryCost)
 	for range n {
-		if err := c.decodeEntry(&r, &t); err != nil {
-			return table{}, nil, err
+		if err := c.decodeEntry(&r, t); err != nil {
+			return nil, err
 		}
 	}
 	for i := range t.length {
 		if e := t.at(i); e.flags&hard != 0 && (e.same >= t.length || t.at(e.same).flags&hard != 0 || t.at(e.same).mode.IsDir()) {
-			return table{}, nil, errForeign
+			return nil, errForeign
 		}
 	}
-	repeatedPath := r.text(maxPath)
-	kept := map[uint32][]byte{}
-	for range r.number(uint64(t.length)) {
-		i, head := uint32(r.number(uint64(t.length-1))), r.text(maxHead)
-		if e := t.at(i); !e.mode.IsRegular() || int64(len(head)) > e.size {
-			return table{}, nil, errForeign
-		}
-		kept[i] = []byte(head)
+	made.repeated = r.text(maxPath)
+	if err := made.decodeHeads(&r); err != nil {
+		return nil, err
 	}
 	if r.bad || len(r.raw) > 0 {
-		return table{}, nil, errForeign
+		return nil, errForeign
 	}
-	c.repeated = repeatedPath
-	return t, kept, nil
+	return made, nil
+}
+
+// decodeHeads reads the heads and parts of files.
+func (c *content) decodeHeads(r *cacheReader) error {
+	t := &c.table
+	c.kept, c.parts = map[uint32][]byte{}, map[uint32][]piece{}
+	for range r.number(uint64(t.length)) {
+		i, head := uint32(r.number(uint64(t.length-1))), r.text(maxRead)
+		e := t.at(i)
+		if _, also := c.kept[i]; also || !e.mode.IsRegular() || int64(len(head)) > e.size {
+			return errForeign
+		}
+		c.kept[i] = []byte(head)
+		c.heads.Add(int64(len(head)) + headCost)
+		for range r.number(maxRead) {
+			p := piece{int64(r.number(maxRead)), []byte(r.text(maxRead))}
+			if r.bad || p.offset+int64(len(p.raw)) > e.size {
+				return errForeign
+			}
+			c.parts[i] = append(c.parts[i], p)
+			c.heads.Add(int64(len(p.raw)) + headCost)
+		}
+	}
+	return nil
 }
 
 // decodeEntry reads the next entry into t.

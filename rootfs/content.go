@@ -44,6 +44,8 @@ type content struct {
 	// kept are the heads of entries. Those in again come from second passes, which nothing
 	// verifies.
 	kept, again map[uint32][]byte
+	// parts are further pieces of entries, which no head has.
+	parts map[uint32][]piece
 
 	// fed says that it comes from a feed, which does not know the DiffID until the end.
 	fed bool
@@ -58,6 +60,12 @@ type content struct {
 	lastDir            string
 	lastParent         uint32
 	pruned, lastPruned int
+}
+
+// piece is a part of a file, where it is not at its start.
+type piece struct {
+	offset int64
+	raw    []byte
 }
 
 func newContent(p *Pool, k key) *content {

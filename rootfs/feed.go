@@ -174,14 +174,25 @@ func (c *content) adopt(ctx context.Context) error {
 	if !f.whole || f.content.diffID != c.diffID {
 		return nil
 	}
-	c.pool.mu.Lock()
-	delete(c.pool.feeds, passing{c.digest, c.size})
-	c.pool.mu.Unlock()
+	c.pool.forget(c.key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.table, c.kept, c.repeated = f.content.table, f.content.kept, f.content.repeated
+	c.table, c.kept, c.parts, c.repeated = f.content.table, f.content.kept, f.content.parts, f.content.repeated
 	c.tables.Store(f.content.tables.Load())
 	c.heads.Store(f.content.heads.Load())
 	c.done.Store(true)
 	return nil
+}
+
+// forget removes a feed that has ended, because the layer is known.
+func (p *Pool) forget(k key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.feeds[passing{k.digest, k.size}]; f != nil {
+		select {
+		case <-f.ended:
+			delete(p.feeds, passing{k.digest, k.size})
+		default:
+		}
+	}
 }

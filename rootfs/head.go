@@ -8,8 +8,12 @@ import (
 	"io/fs"
 )
 
-// headCost is what keeping a head takes beside its bytes.
-const headCost = 64
+const (
+	// headCost is what keeping a head or a part takes beside its bytes.
+	headCost = 64
+	// leastHead is how much is kept of a program where [PoolOptions.Keep] says what more.
+	leastHead = 4 << 10
+)
 
 // Head returns the first n bytes of the regular file at path, fewer where the file ends.
 // The path is as for [FS.Lstat], whose errors it has too. Something else than a
@@ -53,6 +57,39 @@ func (f *FS) Head(ctx context.Context, path string, n int) ([]byte, error) {
 	}
 	head, err = c.readAgain(ctx, l, i, at.inode.ordinal, want)
 	return head, interrupted(ctx, err)
+}
+
+// Kept are the parts of a regular file that are kept: [PoolOptions.Keep].
+type Kept struct {
+	head   []byte
+	pieces []piece
+}
+
+// From returns what is kept from an offset on, in one piece: none where nothing is.
+func (k Kept) From(offset int64) []byte {
+	longest := []byte(nil)
+	for _, p := range append([]piece{{0, k.head}}, k.pieces...) {
+		if at := offset - p.offset; at >= 0 && at < int64(len(p.raw)) && int64(len(p.raw))-at > int64(len(longest)) {
+			longest = p.raw[at:]
+		}
+	}
+	return longest
+}
+
+// Kept returns what is kept of the regular file at path, without reading more of its layer than it
+// takes to know that it is there. Path and errors are those of [FS.Head].
+func (f *FS) Kept(ctx context.Context, path string) (Kept, error) {
+	at, err := f.find(ctx, path, false)
+	if err != nil {
+		return Kept{}, err
+	}
+	if at.layer == nil || !at.inode.mode.IsRegular() {
+		return Kept{}, &fs.PathError{Op: "read", Path: path, Err: fs.ErrInvalid}
+	}
+	head, _ := at.content.headOf(at.node)
+	at.content.mu.RLock()
+	defer at.content.mu.RUnlock()
+	return Kept{head, at.content.parts[at.node]}, nil
 }
 
 // interrupted returns why ctx ended where it did, and err is what came of that.
@@ -123,13 +160,16 @@ func (c *content) leave() error {
 }
 
 func (c *content) keep(i uint32, e *entry) error {
-	if e.mode&0o111 == 0 && !c.isAccounts(e) {
+	if e.mode&0o111 == 0 && !c.isAccounts(e) && !(c.pool.keeper != nil && c.isInEtc(e)) {
 		if err := c.readOn(int(min(e.size, 4))); err != nil {
 			return err
 		}
 		if !bytes.HasPrefix(c.partial, []byte("\x7fELF")) && !bytes.HasPrefix(c.partial, []byte("#!")) {
 			return nil
 		}
+	}
+	if c.pool.keeper != nil {
+		return c.keepParts(i, e)
 	}
 	if err := c.readOn(int(min(e.size, c.reader.fs.headSize.Load()))); err != nil {
 		return err
@@ -138,19 +178,94 @@ func (c *content) keep(i uint32, e *entry) error {
 	return nil
 }
 
+// keepParts keeps what the pool's keeper asks for.
+func (c *content) keepParts(i uint32, e *entry) error {
+	if err := c.readOn(int(min(e.size, leastHead))); err != nil {
+		return err
+	}
+	parts, need := c.pool.keeper(c.table.path(i), c.partial, e.size)
+	for need = min(need, e.size); need > int64(len(c.partial)) && need <= maxRead; need = min(need, e.size) {
+		release := c.takeLarge(need)
+		if err := c.readOn(int(need)); err != nil {
+			release()
+			return err
+		}
+		parts, need = c.pool.keeper(c.table.path(i), c.partial, e.size)
+		release()
+	}
+	head := int64(min(len(c.partial), leastHead))
+	var pieces []piece
+	for _, p := range parts {
+		end := min(p.Offset+p.Length, int64(len(c.partial)))
+		switch {
+		case p.Offset < 0 || p.Length < 0 || p.Offset >= end || end <= head:
+		case p.Offset == 0:
+			head = max(head, end)
+		default:
+			pieces = append(pieces, piece{p.Offset, bytes.Clone(c.partial[p.Offset:end])})
+		}
+	}
+	c.keepHead(&c.kept, i, c.partial[:head], c.reader.fs)
+	c.keepPieces(i, pieces)
+	if cap(c.partial) > maxHead {
+		c.partial = nil // it is not left to the next
+	}
+	return nil
+}
+
+// takeLarge waits until it may have n bytes of a file in memory, and returns what ends that.
+func (c *content) takeLarge(n int64) (release func()) {
+	if n <= maxHead {
+		return func() {}
+	}
+	c.pool.large <- struct{}{}
+	return func() { <-c.pool.large }
+}
+
+// keepPieces keeps what the memory allows of pieces.
+func (c *content) keepPieces(i uint32, pieces []piece) {
+	sum := int64(0)
+	for _, p := range pieces {
+		sum += int64(len(p.raw)) + headCost
+	}
+	f := c.reader.fs
+	if _, used := f.memory(); len(pieces) == 0 || used+sum > f.bounds.heads {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parts == nil {
+		c.parts = map[uint32][]piece{}
+	}
+	c.parts[i] = pieces
+	c.heads.Add(sum)
+}
+
+// isInEtc tells whether e is in /etc itself.
+func (c *content) isInEtc(e *entry) bool {
+	folder := c.table.at(e.parent)
+	return folder.parent == root && string(c.table.bytes(folder.name)) == "etc"
+}
+
 // isAccounts tells whether e is /etc/passwd or /etc/group, in which runtimes look users up.
 func (c *content) isAccounts(e *entry) bool {
 	switch string(c.table.bytes(e.name)) {
 	case "passwd", "group":
-		folder := c.table.at(e.parent)
-		return folder.parent == root && string(c.table.bytes(folder.name)) == "etc"
+		return c.isInEtc(e)
 	}
 	return false
 }
 
 // keepHead keeps in heads what the memory of f allows of a head.
 func (c *content) keepHead(heads *map[uint32][]byte, i uint32, head []byte, f *FS) {
-	size := func() int64 { return min(int64(len(head)), f.headSize.Load()) + headCost }
+	// What a keeper asks for is kept as long as nothing has to be cut.
+	limit := func() int64 {
+		if at := f.headSize.Load(); at < maxHead || c.pool.keeper == nil {
+			return at
+		}
+		return maxRead
+	}
+	size := func() int64 { return min(int64(len(head)), limit()) + headCost }
 	for f.headSize.Load() > 0 {
 		if _, used := f.memory(); used+size() <= f.bounds.heads {
 			break
@@ -168,7 +283,7 @@ func (c *content) keepHead(heads *map[uint32][]byte, i uint32, head []byte, f *F
 	if old, ok := (*heads)[i]; ok {
 		c.heads.Add(-int64(len(old)) - headCost)
 	}
-	head = bytes.Clone(head[:min(int64(len(head)), f.headSize.Load())])
+	head = bytes.Clone(head[:min(int64(len(head)), limit())])
 	(*heads)[i] = head
 	c.heads.Add(int64(len(head)) + headCost)
 }
@@ -194,6 +309,11 @@ func (c *content) shrinkHeads(size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sum := int64(0)
+	for _, pieces := range c.parts {
+		for _, p := range pieces {
+			sum += int64(len(p.raw)) + headCost
+		}
+	}
 	for _, heads := range []map[uint32][]byte{c.kept, c.again} {
 		for i, head := range heads {
 			if len(head) > size {

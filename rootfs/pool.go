@@ -26,6 +26,10 @@ type Pool struct {
 	seed   maphash.Seed
 	cache  Cache
 	fresh  bool
+	keeper func(path string, head []byte, size int64) (parts []Part, need int64)
+	// large is held while much of a file is in memory, so that not all who read side by side have
+	// much at once.
+	large chan struct{}
 
 	mu       sync.Mutex
 	contents map[key]*content
@@ -44,7 +48,17 @@ type PoolOptions struct {
 	Cache Cache
 	// Fresh reads layers also where Cache has them.
 	Fresh bool
+	// Keep says which parts of a regular file will be asked for, beside its first 4 KiB, as the
+	// file streams past: [FS.Head] and [FS.Kept] then have them. It is asked of programs, of
+	// scripts, of ELF files whatever their mode, and of what is in /etc. head is the beginning of
+	// the file, and path what the layer calls it. Where need is longer than head, it is asked
+	// again with so much, up to 8 MiB; and not again where the file is larger or at its end. Nil
+	// keeps the first 64 KiB of programs and scripts, and of /etc/passwd and /etc/group.
+	Keep func(path string, head []byte, size int64) (parts []Part, need int64)
 }
+
+// Part is where a part of a file is.
+type Part struct{ Offset, Length int64 }
 
 // key is what makes two layers the same.
 type key struct {
@@ -58,7 +72,10 @@ func (l *Layer) key() key { return key{l.Descriptor.Digest, l.DiffID, l.Descript
 func NewPool(opts PoolOptions) *Pool { return newPool(opts, defaultBounds) }
 
 func newPool(opts PoolOptions, b bounds) *Pool {
-	return &Pool{bounds: b, cache: opts.Cache, fresh: opts.Fresh, seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}, feeds: map[passing]*Feed{}}
+	return &Pool{
+		bounds: b, cache: opts.Cache, fresh: opts.Fresh, keeper: opts.Keep, large: make(chan struct{}, 2),
+		 seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}, feeds: map[passing]*Feed{},
+	}
 }
 
 // New returns the file system of layers, lowest first, which shares what it reads. It reads

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/internal/imagetest"
 	"berth/platform"
@@ -148,4 +149,46 @@ func corrupting(t *testing.T) imagetest.Middleware {
 	return imagetest.Instead(regexp.MustCompile("^GET .*/blobs/"+digest.FromBytes(base.Raw).String()), func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(other) // whoever reads it ends where it wants
 	})
+}
+
+// What a dynamic program needs of its libraries is remembered with the layers that have them,
+// also of programs that nobody asked about before.
+func TestCacheOfLibraries(t *testing.T) {
+	t.Setenv(cacheVariable, t.TempDir())
+	host, amd64 := imagetest.Registry(t), platform.MustParse("linux/amd64")
+	base := imagetest.GzipLayer(imagetest.DebianFiles(t, amd64, "bash", "libc6", "libtinfo6", "dash")...)
+	m := imagetest.New()
+	var small int64
+	for tag, script := range map[string]string{"other": "#!/bin/none\n", "bash": "#!/bin/bash\n", "dash": "#!/bin/dash\n"} {
+		top := imagetest.GzipLayer(imagetest.File{Name: "start", Mode: 0o755, Body: script})
+		small = max(small, int64(len(top.Raw)))
+		m.AddImage(imagetest.Image{Configured: amd64, Config: v1.ImageConfig{Entrypoint: []string{"/start"}}, Layers: []imagetest.Layer{base, top}}, tag)
+	}
+	if err := m.PushTo(context.Background(), registry.New(registry.Options{}).Repository(host, "debian")); err != nil {
+		t.Fatal(err)
+	}
+	all := int64(len(base.Raw)) + small + 10 // tops differ by a byte or two
+	for _, test := range []struct {
+		tag         string
+		args        []string
+		code        int
+		least, most int64
+	}{
+		{"bash", []string{"--no-cache"}, exitYes, all / 2, all}, // nothing is read twice
+		{"other", nil, exitNo, all / 2, all},
+		{"bash", nil, exitYes, 1, small},
+		{"bash", nil, exitYes, 0, 0},
+		{"dash", nil, exitYes, 1, small},
+		{"dash", nil, exitYes, 0, 0},
+	} {
+		code, out := run(append([]string{"prove", host + "/debian:" + test.tag, "-o", "json"}, test.args...)...)
+		_, fetched := evidenceIn(t, out)
+		if code != test.code || fetched < test.least || fetched > test.most || strings.Contains(out, "not all of the libraries") {
+			t.Errorf("%s %q: exit code %d, %d bytes of %d\n%s", test.tag, test.args, code, fetched, all, out)
+		}
+		t.Logf("%s %q: %d bytes of %d", test.tag, test.args, fetched, all)
+	}
+	if code, out := run("prove", host+"/debian:bash"); code != exitYes || !strings.Contains(out, " 0 B of ") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
 }
