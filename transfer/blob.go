@@ -67,10 +67,19 @@ type content struct {
 	run    *run
 	desc   store.Descriptor
 	offset int64
+	// feed looks at what is read; nil where nobody does.
+	feed io.WriteCloser
 }
 
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
+	if c.offset == 0 && c.feed == nil && c.run.opts.Feed != nil {
+		// Not before: content is opened that is not wanted in the end.
+		c.feed = c.run.opts.Feed(c.desc)
+	}
+	if c.feed != nil {
+		_, _ = c.feed.Write(p[:n]) // it does not fail
+	}
 	if n > 0 {
 		c.offset += int64(n)
 		c.run.tell(Event{Kind: BlobRead, Descriptor: c.desc, Offset: c.offset})
@@ -84,6 +93,14 @@ func (c *content) Read(p []byte) (int, error) {
 		return n, err
 	}
 	return n, &CopyError{End: Source, Descriptor: c.desc, Err: err}
+}
+
+// Close implements io.Closer.
+func (c *content) Close() error {
+	if c.feed != nil {
+		_ = c.feed.Close() // it does not fail
+	}
+	return c.ReadCloser.Close()
 }
 
 // blame finds out which end corrupted a blob. A destination that was sent wrong

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -51,6 +52,10 @@ type Options struct {
 	// Nil agrees. It is not asked where nothing is to be written, see
 	// [Result.Unchanged].
 	Gate func(ctx context.Context) error
+	// Feed is asked who wants to look at a blob that is being read from its first byte
+	// on. What it returns gets all that is read, and is closed when no more comes; it
+	// must neither fail nor wait. Nil, as an answer too, means nobody.
+	Feed func(store.Descriptor) io.WriteCloser
 	// Progress is told how far the run has come. It is called by many goroutines at
 	// once, often, and must return fast.
 	Progress func(Event)

@@ -301,7 +301,10 @@ func (c *copying) run(ctx context.Context) error {
 		plans = append(plans, l.copied.Plan)
 		names = append(names, l.ref.String())
 	}
-	gates := c.gates(ctx, opening, open)
+	prover := c.app.prover(nil)
+	prover.Pool = prover.NewPool()
+	gates := c.gates(ctx, opening, prover, open)
+	feeds := c.feeds(prover, open)
 	progress := c.app.progress(names, plans...)
 	readers := []store.BlobReader{opening}
 	if len(open) > 1 {
@@ -314,7 +317,19 @@ func (c *copying) run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	for i, l := range open {
-		running.Go(func() { l.err = l.run(ctx, readers[i], gates[l.copied.Plan.Root.Digest], progress.of(i)) })
+		tell := progress.of(i)
+		opts := transfer.Options{
+			Feed: feeds.of,
+			Progress: func(e transfer.Event) {
+				if e.Kind == transfer.BlobDone {
+					feeds.done(i, e.Descriptor.Digest)
+				}
+				tell(e)
+			},
+		}
+		running.Go(func() {
+			l.err = l.run(ctx, readers[i], gates[l.copied.Plan.Root.Digest], opts, func() { feeds.end(i) })
+		})
 	}
 	running.Wait()
 	progress.end()
@@ -367,14 +382,14 @@ func (l *leg) unchanged(ctx context.Context, opening *image.Opening) bool {
 }
 
 // gates are what decides over the tags: one gate for each root.
-func (c *copying) gates(ctx context.Context, opening *image.Opening, legs []*leg) map[digest.Digest]*gate {
+func (c *copying) gates(ctx context.Context, opening *image.Opening, prover check.Prover, legs []*leg) map[digest.Digest]*gate {
 	gates := map[digest.Digest]*gate{}
 	for _, l := range legs {
 		root := l.copied.Plan.Root.Digest
 		if gates[root] != nil {
 			continue
 		}
-		gates[root] = newGate(ctx, c.flags.prove, c.app.prover(nil), opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
+		gates[root] = newGate(ctx, c.flags.prove, prover, opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
 			whole := *l.copied.Selection
 			whole.Manifests = opening.Configs(ctx, whole.Manifests)
 			for _, m := range whole.Manifests {
@@ -388,12 +403,23 @@ func (c *copying) gates(ctx context.Context, opening *image.Opening, legs []*leg
 	return gates
 }
 
-// run copies to one destination.
-func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, progress func(transfer.Event)) (err error) {
-	l.copied.Result, err = l.copied.Plan.Run(ctx, src, l.dst, transfer.Options{
-		Tag: l.ref.Tag, Digest: l.ref.Digest, Jobs: l.flags.jobs, MountFrom: mountFrom(l.srcRef, l.ref),
-		Current: l.current, Gate: gate.ask, Progress: progress,
-	})
+// feeds announces what the proof can learn from what is copied.
+func (c *copying) feeds(prover check.Prover, legs []*leg) *feeds {
+	subjects := make([][]*check.Subject, len(legs))
+	if c.flags.prove != "never" {
+		for i, l := range legs {
+			subjects[i] = c.choice.subjects(c.srcRef, c.from, l.copied.Selection)
+		}
+	}
+	return announce(prover.Pool, subjects)
+}
+
+// run copies to one destination. It calls ended once nothing is copied any more.
+func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, opts transfer.Options, ended func()) (err error) {
+	opts.Tag, opts.Digest, opts.Jobs, opts.MountFrom = l.ref.Tag, l.ref.Digest, l.flags.jobs, mountFrom(l.srcRef, l.ref)
+	opts.Current, opts.Gate = l.current, gate.ask
+	l.copied.Result, err = l.copied.Plan.Run(ctx, src, l.dst, opts)
+	ended()
 	if err == nil && l.copied.Result.Unchanged {
 		// The run had no tag to write, and so did not ask.
 		if err = gate.ask(ctx); err != nil {
