@@ -37,14 +37,18 @@ var platformMissing = Rule{
 }
 
 // otherPlatforms are the fixes that change the target instead of the image: only
-// platforms that the target runs.
+// platforms that the target runs, and that all images of a workload have.
 func (s *Subject) otherPlatforms(have []platform.Platform) []Fix {
 	t := s.Need.Target
 	if t == nil || t.DeclaredIn == "" {
 		return nil
 	}
+	candidates := t.Runs
+	if len(candidates) == 0 && s.Origin != nil {
+		candidates = have // it is up to machines that the target does not determine
+	}
 	var fixes []Fix
-	for _, runs := range t.Runs {
+	for _, runs := range candidates {
 		if platform.Best(runs, have) < 0 {
 			continue
 		}

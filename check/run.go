@@ -125,7 +125,7 @@ func unknowns(s *Subject) (blocking, open []string) {
 	if s.Origin != nil && s.Origin.Container.Process.Unknown != "" {
 		open = append(open, "whether it starts: what it runs is not known, "+s.Origin.Container.Process.Unknown)
 	}
-	if t := s.Need.Target; t != nil && s.Image.IsIndex && t.Accepts.Index == target.Unknown {
+	if t := s.Need.Target; t != nil && platform.Known(s.Need.Platform) && s.Image.IsIndex && t.Accepts.Index == target.Unknown {
 		open = append(open, "whether "+t.Title+" accepts a multi-platform index: no source says so (berth copy --for "+t.Name+" makes a plain manifest)")
 	}
 	return blocking, open
