@@ -12,12 +12,26 @@ import (
 type Kernel struct {
 	// PageSize is what segments are mapped by.
 	PageSize int
+	// Version is its release, where it is known: what changed between releases is not
+	// modelled otherwise.
+	Version Version
 	// formats are tried in order, as search_binary_handler of fs/exec.c does: the
 	// native one, then fs/compat_binfmt_elf.c.
 	formats []format
 	// rare is a format that few kernels are built with, and nobody says of which hosts;
 	// nil where there is none.
 	rare *format
+}
+
+// Version is a release of Linux, "6.1"; zero is one that is not known.
+type Version struct{ Major, Minor int }
+
+// Known tells whether v is a release.
+func (v Version) Known() bool { return v != Version{} }
+
+// Since tells whether v is known to be this release or a later one.
+func (v Version) Since(major, minor int) bool {
+	return v.Major > major || v.Major == major && v.Minor >= minor && v.Known()
 }
 
 // format is one instance of fs/binfmt_elf.c.

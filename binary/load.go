@@ -139,7 +139,9 @@ func (k Kernel) load(f format, head []byte, size int64, interpreter bool) (*Prog
 		return nil, err
 	}
 	p := &Program{Arch: f.arch, header: h, segments: segments, size: f.class, page: uint64(k.PageSize)}
-	p.dataRuns = readImpliesExec(segments)
+	// Since 5.8 no 64-bit program of x86-64 has its data executed for want of PT_GNU_STACK:
+	// the table in arch/x86/include/asm/elf.h.
+	p.dataRuns = readImpliesExec(segments) && !(f.arch == "amd64" && k.Version.Since(5, 8))
 	if interpreter {
 		return p, nil
 	}
@@ -180,7 +182,9 @@ func (k Kernel) segments(f format, h header, head []byte, size int64) ([]segment
 		return nil, &Refusal{"ENOEXEC", "it has no program headers"}
 	case all > maxPhdrs:
 		return nil, &Refusal{"ENOEXEC", fmt.Sprintf("its %d program headers take more than %d KiB", h.phnum, maxPhdrs>>10)}
-	case all > k.PageSize:
+	case all > k.PageSize && k.Version.Known() && !k.Version.Since(6, 17):
+		return nil, &Refusal{"ENOEXEC", fmt.Sprintf("its %d program headers take more than a page", h.phnum)}
+	case all > k.PageSize && !k.Version.Known():
 		return nil, &UnmodelledError{fmt.Sprintf("its %d program headers take more than a page, which Linux refuses before 6.17", h.phnum)}
 	}
 	raw, err := slice(head, size, h.phoff, uint64(all), "program headers")

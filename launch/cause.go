@@ -10,7 +10,7 @@ const (
 	CauseNotFound           = "not-found"            // no such file, or none in PATH
 	CauseNotExecutable      = "not-executable"       // mode bits
 	CauseDirectory          = "is-a-directory"       // a folder, or another file that is not regular
-	CauseNoAccess           = "no-access"            // a folder on the way is closed to the user
+	CauseNoAccess           = "no-access"            // a folder on the way, or a script, is closed to the user
 	CausePath               = "bad-path"             // too many links, too long, or through a file
 	CauseRelativePath       = "relative-path-entry"  // found through a relative entry of PATH
 	CauseWrongMachine       = "wrong-machine"        // an ELF executable for another machine

@@ -124,7 +124,7 @@ func userFaults() []scenario {
 	add("user out of range", "4294967295", "fails create - "+CauseUnknownUser, owned(0o755, 0, 0))
 	add("user negative", "-1", "fails create - "+CauseUnknownUser, owned(0o755, 0, 0))
 	add("user 0 and a group", "0:50", "starts", owned(0o100, 1000, 0))
-	add("script not readable", "web", "unknown", file("app", 0o111, "#!/sh\n"), exe("sh", static))
+	add("script not readable", "web", "fails run - "+CauseNoAccess, file("app", 0o111, "#!/sh\n"), exe("sh", static))
 	add("interpreter of root alone", "web", "fails exec EACCES "+CauseBadInterpreter, exe("app", "#!/sh\n"), file("sh", 0o700, static))
 	add("loader of root alone", "web", "fails exec EACCES "+CauseBadLoader, exe("app", dynamic), dir("lib64", 0o755), file("lib64/ld-linux-x86-64.so.2", 0o700, sharedObject))
 	return append(all,

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,10 +16,13 @@ import (
 // scenario is one image with one thing wrong, or right, about its start. Its programs are
 // for linux/amd64, and exit with 0 where they run.
 type scenario struct {
-	name  string
-	files []imagetest.File
+	// class is the row of docs/agreement.md.
+	class, name string
+	files       []imagetest.File
 	// lower is a layer below files; most have none.
-	lower   []imagetest.File
+	lower []imagetest.File
+	// layers, where they are set, are all of it, lowest first.
+	layers  [][]imagetest.File
 	process v1.ImageConfig
 	// want is the verdict and, for what fails, stage, errno ("-" for none) and cause.
 	want string
@@ -130,13 +132,38 @@ func one(f ...imagetest.File) []imagetest.File { return f }
 
 // corpus is all scenarios, by stage. One that says nothing else starts /app.
 func corpus() []scenario {
-	all := slices.Concat(formatFaults(), elfFaults(), scriptFaults(), loaderFaults(), createFaults(), userFaults())
+	var all []scenario
+	for _, class := range []struct {
+		name  string
+		cases []scenario
+	}{
+		{classFormats, formatFaults()},
+		{classELF, elfFaults()},
+		{classScripts, scriptFaults()},
+		{classLoaders, loaderFaults()},
+		{classLookup, createFaults()},
+		{classUsers, userFaults()},
+		{classLayers, layerCases()},
+	} {
+		for _, c := range class.cases {
+			c.class = class.name
+			all = append(all, c)
+		}
+	}
 	for i := range all {
 		if all[i].process.Entrypoint == nil && all[i].process.Cmd == nil {
 			all[i].process.Entrypoint = []string{"/app"}
 		}
 	}
 	return all
+}
+
+// stack is a scenario's layers, lowest first.
+func (c scenario) stack() [][]imagetest.File {
+	if c.layers != nil {
+		return c.layers
+	}
+	return [][]imagetest.File{c.lower, c.files}
 }
 
 // formatFaults are entrypoints that are no programs for the host.
@@ -298,7 +325,7 @@ func scriptFaults() []scenario {
 		script("interpreter a text", "#!/bash\n", "fails exec ENOEXEC "+CauseNoShebang, exe("bash", "true\n")),
 		script("interpreter with a long name", "#!/"+strings.Repeat("x", 252)+"\n", "fails exec ENOENT "+CauseMissingInterpreter),
 		script("CRLF", "#!/sh\r\n", "fails exec ENOENT "+CauseCRLFShebang),
-		script("CRLF after an argument", "#!/sh -e\r\n", "unknown"),
+		script("CRLF after an argument", "#!/sh -e\r\n", "fails run - "+CauseCRLFShebang),
 		script("env", "#!/env sh\n", "starts", exe("env", static), exe("bin/sh", static)),
 		script("env without the program", "#!/env python3\n", "fails run - "+CauseMissingInterpreter, exe("env", static)),
 		script("env and CRLF", "#!/env sh\r\n", "fails run - "+CauseCRLFShebang, exe("env", static), exe("bin/sh", static)),

@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"berth/binary"
 	"berth/platform"
 )
 
@@ -81,6 +82,9 @@ type Host struct {
 	CompatUnknown platform.Compat
 	// PageSize in bytes; zero is the architecture's usual one.
 	PageSize int
+	// Kernel is its release of Linux, at least 5.1, or zero where it is not known: what changed
+	// from one to another is then [Unknown].
+	Kernel binary.Version
 	// CPULevel is the x86-64 level of the CPU, 1 to 4, or zero where it is not known. A
 	// variant of the platform ("linux/amd64/v3") says it too.
 	CPULevel int

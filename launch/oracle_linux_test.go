@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"berth/binary"
 	"berth/internal/imagetest"
 	"berth/platform"
 )
@@ -32,11 +33,25 @@ func thisMachine(t *testing.T) Host {
 	if os.Geteuid() != 0 {
 		imagetest.Missing(t, "root, which chroot needs", "run the tests as root")
 	}
-	host := Host{Platform: platform.MustParse("linux/amd64")}
+	host := Host{Platform: platform.MustParse("linux/amd64"), Kernel: release(t)}
 	root := t.TempDir()
 	layOut(t, root, one(exe("app", elf("linux/386", ""))))
 	host.Compat.IA32 = execute(t, root, v1.ImageConfig{Entrypoint: []string{"/app"}}).errno == ""
 	return host
+}
+
+// release is what uname -r says.
+func release(t *testing.T) binary.Version {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v binary.Version
+	if _, err := fmt.Sscanf(string(raw), "%d.%d", &v.Major, &v.Minor); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // handlers are the machine's binfmt_misc handlers that are switched on.
@@ -204,7 +219,7 @@ func TestKernel(t *testing.T) {
 			if c.foreign && len(emulated) > 0 {
 				imagetest.Missing(t, "a kernel without emulation (binfmt_misc has "+strings.Join(emulated, ", ")+")", "switch them off: echo 0 into each")
 			}
-			fsys := imageOf(t, c.lower, c.files)
+			fsys := imageOf(t, c.stack()...)
 			p := &prover{ctx: t.Context(), fsys: fsys, process: FromConfig(c.process)}
 			proof := prove(t, fsys, c.process, host)
 			if proof.Verdict == Unknown {

@@ -44,6 +44,7 @@ func (p *prover) maybeCompat(info *rootfs.Info, format binary.Format) error {
 		return nil
 	}
 	kernel, _ := binary.KernelFor(p.host.Platform, platform.Compat{IA32: true, AArch32: true}, p.host.PageSize)
+	kernel.Version = p.host.Kernel
 	_, err := readAs(p, info, kernel.Load)
 	var refusal *binary.Refusal
 	if errors.As(err, &refusal) {

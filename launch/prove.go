@@ -152,6 +152,7 @@ func (p *prover) run() error {
 	if p.kernel, ok = binary.KernelFor(p.host.Platform, known, p.host.PageSize); !ok {
 		return unknown("hosts of %s are not modelled", platform.Format(p.host.Platform))
 	}
+	p.kernel.Version = p.host.Kernel
 	name, err := p.create()
 	if err != nil {
 		return err

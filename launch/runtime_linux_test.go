@@ -97,7 +97,7 @@ func runtimeOracle(t *testing.T, agrees func(*Proof, ran) string, program ...str
 			if c.foreign && len(emulated) > 0 {
 				imagetest.Missing(t, "a kernel without emulation (binfmt_misc has "+strings.Join(emulated, ", ")+")", "switch them off: echo 0 into each")
 			}
-			fsys := imageOf(t, c.lower, c.files)
+			fsys := imageOf(t, c.stack()...)
 			proof := prove(t, fsys, c.process, host)
 			if proof.Verdict == Unknown {
 				unknown++

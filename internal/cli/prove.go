@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"berth/binary"
 	"berth/check"
 	"berth/image"
 	"berth/launch"
@@ -101,6 +102,7 @@ type hostProfile struct {
 	ia32, aarch32 bool
 	pageSize      int
 	cpuLevel      string
+	kernel        string
 }
 
 // cpuLevels are the levels of the x86-64 psABI, lowest first.
@@ -110,6 +112,7 @@ func (h *hostProfile) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&h.ia32, "ia32", false, "amd64 hosts execute 32-bit x86 programs, or not (--ia32=false); the default is what is known of the target")
 	cmd.Flags().BoolVar(&h.aarch32, "aarch32", false, "arm64 hosts execute 32-bit ARM programs, or not (--aarch32=false); the default is what is known of the target")
 	cmd.Flags().IntVar(&h.pageSize, "page-size", 0, "the hosts' page size in bytes: 4096, 16384 or 65536")
+	cmd.Flags().StringVar(&h.kernel, "kernel", "", "the hosts' release of Linux, such as 6.1: decides what changed between releases")
 	cmd.Flags().StringVar(&h.cpuLevel, "cpu-level", "", "the CPU level of amd64 hosts: "+strings.Join(cpuLevels, ", "))
 }
 
@@ -122,8 +125,13 @@ func (h *hostProfile) apply(cmd *cobra.Command, hosts []launch.Host) error {
 	if cmd.Flags().Changed("page-size") && !slices.Contains([]int{4096, 16384, 65536}, h.pageSize) {
 		return usageError{fmt.Errorf("--page-size %d is none that Linux has: give 4096, 16384 or 65536", h.pageSize)}
 	}
+	kernel, err := kernelVersion(h.kernel)
+	if err != nil {
+		return err
+	}
 	for i := range hosts {
 		host := &hosts[i]
+		host.Kernel = kernel
 		if cmd.Flags().Changed("ia32") {
 			host.Compat.IA32, host.CompatUnknown.IA32 = h.ia32, false
 		}
@@ -138,6 +146,25 @@ func (h *hostProfile) apply(cmd *cobra.Command, hosts []launch.Host) error {
 		}
 	}
 	return nil
+}
+
+// oldestKernel is where the rules that are modelled begin: Linux 5.1 made the first line of a
+// script twice as long.
+var oldestKernel = binary.Version{Major: 5, Minor: 1}
+
+// kernelVersion reads MAJOR.MINOR, with whatever uname -r has behind it; empty is none.
+func kernelVersion(s string) (binary.Version, error) {
+	var v binary.Version
+	if s == "" {
+		return v, nil
+	}
+	if n, err := fmt.Sscanf(s, "%d.%d", &v.Major, &v.Minor); err != nil || n != 2 || v.Major < 0 || v.Minor < 0 {
+		return v, usagef("--kernel %s is no release of Linux: write one such as 6.1", s)
+	}
+	if !v.Since(oldestKernel.Major, oldestKernel.Minor) {
+		return v, usagef("--kernel %s is older than 5.1, where the rules that berth knows begin", s)
+	}
+	return v, nil
 }
 
 // toProve are the manifests that the needs select, each with its host; without
