@@ -9,10 +9,10 @@ ROUNDS    ?= 5
 # The tools have a module of their own, and the Go build cache keeps their binaries.
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test lint fmt fuzz kills faults figures bench clean
+.PHONY: help build demo test lint fmt fuzz fuzz-kernel kills faults figures bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/berth
 	go build -trimpath -o bin/ ./cmd/berth
@@ -40,6 +40,9 @@ fuzz: ## run each fuzz target for FUZZTIME
 
 kills: ## kill a copy at 100 random moments, and let it finish
 	@BERTH_KILLS=100 go test -count=1 -v -run TestKilled ./internal/e2e
+
+fuzz-kernel: ## hold 100,000 mutated headers and first lines against execve (needs root on Linux amd64)
+	CI=true MUTATIONS=20000 go test -count=1 -v -timeout 2h -run '^TestMutations$$' ./launch
 
 figures: ## measure what berth costs: requests, round trips, bytes read
 	@go run ./bench figures

@@ -75,6 +75,12 @@ func KernelFor(host platform.Platform, compat platform.Compat, pageSize int) (Ke
 	return k, true
 }
 
+// WithoutX32 is k built without CONFIG_X86_X32_ABI.
+func (k Kernel) WithoutX32() Kernel {
+	k.rare = nil
+	return k
+}
+
 // Takes tells whether the kernel has a format for programs of platform p.
 func (k Kernel) Takes(p platform.Platform) bool {
 	return slices.ContainsFunc(k.formats, func(f format) bool { return f.arch == p.Architecture })

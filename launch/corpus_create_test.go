@@ -41,7 +41,9 @@ func createFaults() []scenario {
 		{name: "unreadable", files: one(file("app", 0o111, static)), want: "starts"},
 		{name: "folder", files: one(dir("app", 0o755)), want: "fails create EISDIR " + CauseDirectory},
 		{name: "pipe", files: one(imagetest.File{Name: "app", Mode: 0o755, Type: tar.TypeFifo}), want: "fails exec EACCES " + CauseDirectory, message: "exec /app: permission denied"},
-		{name: "empty name", files: prog, process: run(""), want: "fails create - " + CauseNotFound, message: `exec: "": executable file not found in $PATH`},
+		{name: "empty entrypoint", files: prog, process: run(""), want: "fails create - " + CauseNoCommand},
+		{name: "empty entrypoint, and a command", files: prog, process: v1.ImageConfig{Entrypoint: []string{""}, Cmd: []string{"/app"}}, want: "unknown"},
+		{name: "empty name", files: prog, process: v1.ImageConfig{Cmd: []string{""}}, want: "fails create - " + CauseNotFound, message: `exec: "": executable file not found in $PATH`},
 		{name: "hard link", files: append(one(exe("bin/p", static)), imagetest.File{Name: "app", Link: "bin/p", Type: tar.TypeLink}), want: "starts"},
 
 		{name: "relative", files: one(exe("bin/p", static)), process: run("bin/p"), want: "starts"},

@@ -3,14 +3,18 @@ package launch
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
+	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/internal/imagetest"
 	"berth/platform"
+	"berth/rootfs"
 )
 
 // scenario is one image with one thing wrong, or right, about its start. Its programs are
@@ -22,7 +26,9 @@ type scenario struct {
 	// lower is a layer below files; most have none.
 	lower []imagetest.File
 	// layers, where they are set, are all of it, lowest first.
-	layers  [][]imagetest.File
+	layers [][]imagetest.File
+	// strict has every layer read to its end: a path that a layer has twice is seen only then.
+	strict  bool
 	process v1.ImageConfig
 	// want is the verdict and, for what fails, stage, errno ("-" for none) and cause.
 	want string
@@ -138,11 +144,11 @@ func corpus() []scenario {
 		cases []scenario
 	}{
 		{classFormats, formatFaults()},
-		{classELF, elfFaults()},
-		{classScripts, scriptFaults()},
-		{classLoaders, loaderFaults()},
-		{classLookup, createFaults()},
-		{classUsers, userFaults()},
+		{classELF, append(elfFaults(), elfSweeps()...)},
+		{classScripts, append(scriptFaults(), scriptSweeps()...)},
+		{classLoaders, append(loaderFaults(), loaderSweeps()...)},
+		{classLookup, append(createFaults(), lookupSweeps()...)},
+		{classUsers, append(userFaults(), userSweeps()...)},
 		{classLayers, layerCases()},
 	} {
 		for _, c := range class.cases {
@@ -156,6 +162,18 @@ func corpus() []scenario {
 		}
 	}
 	return all
+}
+
+// image is the file system of a scenario.
+func (c scenario) image(t *testing.T) *rootfs.FS {
+	t.Helper()
+	fsys := imageOf(t, c.stack()...)
+	if c.strict {
+		if _, err := fsys.Lstat(t.Context(), "/no such file"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Logf("reading all layers: %v", err)
+		}
+	}
+	return fsys
 }
 
 // stack is a scenario's layers, lowest first.

@@ -23,6 +23,9 @@ func (p *prover) create() (string, error) {
 			Fix:    "add ENTRYPOINT or CMD to the Dockerfile, or give a command where the container is started",
 		})
 	}
+	if p.process.EmptyEntrypoint {
+		return "", unknown("the entrypoint is one empty string: Docker takes it for none and starts %s, and containerd fails for want of a name", printable(p.process.Args[0]))
+	}
 	all := strings.Join(p.process.Args, "") + strings.Join(p.process.Env, "") + p.process.WorkDir
 	switch {
 	case strings.Contains(all, "\x00"):

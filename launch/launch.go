@@ -16,6 +16,7 @@
 package launch
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,12 +66,20 @@ type Process struct {
 	Env     []string // KEY=value
 	User    string   // user[:group], names or numbers, as the config has it
 	WorkDir string
+	// EmptyEntrypoint says that the entrypoint is one empty string. Docker takes it for none,
+	// so that Args is the command alone, and containerd for a program without a name.
+	EmptyEntrypoint bool
 }
 
 // FromConfig is the process that an image's config starts.
 func FromConfig(c v1.ImageConfig) Process {
-	args := append([]string(nil), c.Entrypoint...)
-	return Process{Args: append(args, c.Cmd...), Env: c.Env, User: c.User, WorkDir: c.WorkingDir}
+	p := Process{Env: c.Env, User: c.User, WorkDir: c.WorkingDir}
+	// mergeAndVerifyConfig of moby's daemon/container.go.
+	if p.EmptyEntrypoint = slices.Equal(c.Entrypoint, []string{""}); !p.EmptyEntrypoint {
+		p.Args = append(p.Args, c.Entrypoint...)
+	}
+	p.Args = append(p.Args, c.Cmd...)
+	return p
 }
 
 // Host is the machine that is to start it.
@@ -85,6 +94,9 @@ type Host struct {
 	// Kernel is its release of Linux, at least 5.1, or zero where it is not known: what changed
 	// from one to another is then [Unknown].
 	Kernel binary.Version
+	// NoX32 says that an amd64 kernel was built without CONFIG_X86_X32_ABI, or booted with
+	// syscall.x32=n. Where that is not known, an x32 program is [Unknown].
+	NoX32 bool
 	// CPULevel is the x86-64 level of the CPU, 1 to 4, or zero where it is not known. A
 	// variant of the platform ("linux/amd64/v3") says it too.
 	CPULevel int

@@ -153,6 +153,9 @@ func (p *prover) run() error {
 		return unknown("hosts of %s are not modelled", platform.Format(p.host.Platform))
 	}
 	p.kernel.Version = p.host.Kernel
+	if p.host.NoX32 {
+		p.kernel = p.kernel.WithoutX32()
+	}
 	name, err := p.create()
 	if err != nil {
 		return err

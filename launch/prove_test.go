@@ -76,7 +76,7 @@ func TestProve(t *testing.T) {
 				t.Fatal("two scenarios of that name")
 			}
 			names[c.name] = true
-			proof := prove(t, imageOf(t, c.stack()...), c.process, amd64)
+			proof := prove(t, c.image(t), c.process, amd64)
 			if got := summary(proof); got != c.want {
 				t.Errorf("got  %s\nwant %s\n%+v\n%s", got, c.want, proof.Failure, proof.Reason)
 			}

@@ -100,6 +100,7 @@ berth prove HOST/app:v1 --budget 8MiB`,
 // hostProfile is what the user knows of the hosts.
 type hostProfile struct {
 	ia32, aarch32 bool
+	x32           bool
 	pageSize      int
 	cpuLevel      string
 	kernel        string
@@ -111,6 +112,7 @@ var cpuLevels = []string{"x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4"}
 func (h *hostProfile) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&h.ia32, "ia32", false, "amd64 hosts execute 32-bit x86 programs, or not (--ia32=false); the default is what is known of the target")
 	cmd.Flags().BoolVar(&h.aarch32, "aarch32", false, "arm64 hosts execute 32-bit ARM programs, or not (--aarch32=false); the default is what is known of the target")
+	cmd.Flags().BoolVar(&h.x32, "x32", false, "amd64 hosts have the x32 ABI, or not (--x32=false), which few kernels have; the default is not known")
 	cmd.Flags().IntVar(&h.pageSize, "page-size", 0, "the hosts' page size in bytes: 4096, 16384 or 65536")
 	cmd.Flags().StringVar(&h.kernel, "kernel", "", "the hosts' release of Linux, such as 6.1: decides what changed between releases")
 	cmd.Flags().StringVar(&h.cpuLevel, "cpu-level", "", "the CPU level of amd64 hosts: "+strings.Join(cpuLevels, ", "))
@@ -132,6 +134,7 @@ func (h *hostProfile) apply(cmd *cobra.Command, hosts []launch.Host) error {
 	for i := range hosts {
 		host := &hosts[i]
 		host.Kernel = kernel
+		host.NoX32 = cmd.Flags().Changed("x32") && !h.x32
 		if cmd.Flags().Changed("ia32") {
 			host.Compat.IA32, host.CompatUnknown.IA32 = h.ia32, false
 		}

@@ -24,6 +24,7 @@ func TestHostProfile(t *testing.T) {
 		{args: []string{"--ia32=false"}, want: launch.Host{Platform: unknown.Platform}},
 		{args: []string{"--cpu-level", "x86-64-v3", "--page-size", "65536"}, want: launch.Host{Platform: unknown.Platform, CompatUnknown: unknown.CompatUnknown, CPULevel: 3, PageSize: 65536}},
 		{args: []string{"--kernel", "6.1.0-23-amd64"}, want: launch.Host{Platform: unknown.Platform, CompatUnknown: unknown.CompatUnknown, Kernel: binary.Version{Major: 6, Minor: 1}}},
+		{args: []string{"--x32=false"}, want: launch.Host{Platform: unknown.Platform, CompatUnknown: unknown.CompatUnknown, NoX32: true}},
 		{args: []string{"--kernel", "4.18"}, bad: true},
 		{args: []string{"--kernel", "six"}, bad: true},
 		{args: []string{"--cpu-level", "v9"}, bad: true},
