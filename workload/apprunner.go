@@ -12,7 +12,7 @@ var appRunnerRequest = &Format{
 	Name:  "apprunner-service",
 	Title: "App Runner service",
 	Files: []string{"*.json", "*.yaml", "*.yml"},
-	Mark:  regexp.MustCompile(`["']?ImageRepository["']?\s*:`),
+	Mark:  regexp.MustCompile(`ImageRepository["']?\s*:`),
 	is: func(f *File) bool {
 		documents, err := f.Documents()
 		return err == nil && slices.ContainsFunc(documents, func(n Node) bool { return appRunnerIn(n).Exists() })

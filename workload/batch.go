@@ -15,7 +15,7 @@ var batchRequest = &Format{
 	Name:  "batch-job-definition",
 	Title: "AWS Batch job definition",
 	Files: []string{"*.json", "*.yaml", "*.yml"},
-	Mark:  regexp.MustCompile(`["']?jobDefinitionName["']?\s*:`),
+	Mark:  regexp.MustCompile(`jobDefinitionName["']?\s*:`),
 	is: func(f *File) bool {
 		documents, err := f.Documents()
 		return err == nil && slices.ContainsFunc(documents, func(n Node) bool { return len(batchJobs(n)) > 0 })

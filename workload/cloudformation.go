@@ -15,7 +15,7 @@ var cloudFormation = &Format{
 	Name:  "cloudformation",
 	Title: "CloudFormation template",
 	Files: []string{"*.yaml", "*.yml", "*.json", "*.template"},
-	Mark: regexp.MustCompile(`\bAWS::(ECS::(TaskDefinition|DaemonTaskDefinition|ExpressGatewayService)|Lambda::Function|` +
+	Mark: regexp.MustCompile(`AWS::(ECS::(TaskDefinition|DaemonTaskDefinition|ExpressGatewayService)|Lambda::Function|` +
 		`Serverless::Function|AppRunner::Service|Batch::JobDefinition|BedrockAgentCore::Runtime|Lightsail::Container)\b`),
 	is: func(f *File) bool {
 		documents, err := f.Documents()

@@ -19,7 +19,7 @@ var ecsTaskDefinition = &Format{
 	Name:  "ecs-task-definition",
 	Title: "ECS task definition",
 	Files: []string{"*.json", "*.yaml", "*.yml"},
-	Mark:  regexp.MustCompile(`["']?containerDefinitions["']?\s*:`),
+	Mark:  regexp.MustCompile(`containerDefinitions["']?\s*:`),
 	is: func(f *File) bool {
 		documents, err := f.Documents()
 		return err == nil && slices.ContainsFunc(documents, func(n Node) bool { return ecsTask(n).Exists() })

@@ -14,7 +14,7 @@ var lambdaRequest = &Format{
 	Name:  "lambda-function",
 	Title: "Lambda function",
 	Files: []string{"*.json", "*.yaml", "*.yml"},
-	Mark:  regexp.MustCompile(`(?s)\bFunctionName["']?\s*:.*\b(ImageUri|PackageType)\b|\b(ImageUri|PackageType)["']?\s*:.*\bFunctionName\b`),
+	Mark:  regexp.MustCompile(`FunctionName["']?\s*:`),
 	is: func(f *File) bool {
 		documents, err := f.Documents()
 		return err == nil && slices.ContainsFunc(documents, isLambda)
