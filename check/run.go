@@ -94,7 +94,7 @@ func (s *Subject) place(f *Finding) {
 		pos := s.Origin.imagePos()
 		f.Pos = &pos
 	}
-	f.Snippet = s.Origin.File.Line(f.Pos.Line)
+	f.Snippet = s.Origin.File.LineAt(*f.Pos)
 	if pos := s.Origin.Workload.Requirement.Pos; f.Why != "" && pos.Line > 0 {
 		f.WhyPos = &pos
 	}

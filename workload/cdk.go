@@ -61,6 +61,7 @@ func (s *stack) readAssets() {
 			continue // a stack without assets has no manifest
 		}
 		f := NewFile(s.beside(name), data)
+		s.File.Beside = append(s.File.Beside, f)
 		documents, err := f.Documents()
 		if err != nil {
 			s.broken(Pos{File: f.Name}, "the manifest of assets cannot be read: %v", err)

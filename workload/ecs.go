@@ -70,7 +70,8 @@ type ecs struct {
 	daemon bool
 	// spelled is how the format writes the names of the API.
 	spelled func(name string) string
-	after   []string // the keys after which runtimePlatform may come, or nil for those of ECS
+	inside  func(name string) string // of containers, where that differs
+	after   []string                 // the keys after which runtimePlatform may come, or nil for those of ECS
 }
 
 // ecsLaunch is how a service starts a task definition.
@@ -145,6 +146,11 @@ func (e *ecs) containers(c tree, what string) []Container {
 
 // container is a container of ECS or of Batch.
 func (e *ecs) container(c tree, what string) Container {
+	if e.inside != nil {
+		inner := *e
+		inner.spelled, inner.inside = e.inside, nil
+		return inner.container(c, what)
+	}
 	name, _ := e.text(c.get("name"), what+"."+e.spelled("name"))
 	out := Container{Name: name.Text, Image: e.image(c.get("image"), c, e.spelled("image"), what)}
 	p := &out.Process
@@ -169,6 +175,11 @@ func (e *ecs) container(c tree, what string) Container {
 		}
 	}
 	e.environment(c, what, p)
+	for _, mount := range c.get("mountPoints").items {
+		if at := mount.get("containerPath"); at.kind == scalar {
+			p.Mounts = append(p.Mounts, at.Text)
+		}
+	}
 	return out
 }
 

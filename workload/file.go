@@ -27,6 +27,8 @@ const maxDepth = 200
 type File struct {
 	Name string
 	Data []byte
+	// Beside are files that were read together with this one, which places may be in.
+	Beside []*File
 
 	parsed    bool
 	documents []Node
@@ -56,6 +58,17 @@ func (f *File) Line(n int) string {
 		end = f.lines[n]
 	}
 	return strings.TrimRight(string(f.Data[f.lines[n-1]:end]), "\r\n")
+}
+
+// LineAt is the line of a place, in this file or in one beside it; empty where it is in
+// neither.
+func (f *File) LineAt(pos Pos) string {
+	for _, file := range append([]*File{f}, f.Beside...) {
+		if file.Name == pos.File {
+			return file.Line(pos.Line)
+		}
+	}
+	return ""
 }
 
 // Lines is how many lines there are.

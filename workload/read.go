@@ -55,6 +55,8 @@ func Formats() []*Format {
 		lambdaRequest,
 		batchRequest,
 		appRunnerRequest,
+		terraformPlan,
+		terraformConfiguration,
 		kustomization,
 		kubernetes,
 		compose,

@@ -85,8 +85,8 @@ func (n Node) merged() []Entry {
 	return append(entries, n.Entries()...)
 }
 
-// get follows keys. APIs write them containerDefinitions, templates ContainerDefinitions:
-// upper and lower case are the same. What is in something unknown is unknown.
+// get follows keys. APIs write them containerDefinitions, templates ContainerDefinitions,
+// Terraform container_definitions: all the same. What is in something unknown is unknown.
 func (t tree) get(keys ...string) tree {
 	for _, key := range keys {
 		if t.kind == unknown {
@@ -94,7 +94,7 @@ func (t tree) get(keys ...string) tree {
 		}
 		found := tree{Value: Value{Pos: t.Pos}}
 		for _, f := range t.fields { // of a key that is there twice, the last counts
-			if strings.EqualFold(f.key, key) {
+			if strings.EqualFold(f.key, key) || strings.Contains(f.key, "_") && strings.EqualFold(strings.ReplaceAll(f.key, "_", ""), key) {
 				found = f.value
 			}
 		}
