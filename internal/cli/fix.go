@@ -67,7 +67,11 @@ func (a *app) mend(ctx context.Context, flags *checkFlags, args []string, write,
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := a.mendFile(name, run.file(name).Data, files[name], write); err != nil {
+		now, err := run.data(name)
+		if err != nil {
+			return err
+		}
+		if err := a.mendFile(name, now, files[name], write); err != nil {
 			return err
 		}
 	}
@@ -80,7 +84,11 @@ func (a *app) mend(ctx context.Context, flags *checkFlags, args []string, write,
 func (c *checking) edited(ctx context.Context, before *check.Report, mended check.Mended, least check.Severity) (*check.Report, map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, edits := range mended.Edits {
-		data, err := workload.Apply(c.file(name).Data, edits)
+		now, err := c.data(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		data, err := workload.Apply(now, edits)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -97,7 +105,9 @@ func (c *checking) edited(ctx context.Context, before *check.Report, mended chec
 		}
 		var worse []string
 		for name := range files {
-			if counted(after, name, least) >= counted(before, name, least) {
+			// A file that another includes has no findings of its own.
+			was, is := counted(before, name, least), counted(after, name, least)
+			if is > was || is == was && is > 0 || len(after.Problems()) > len(before.Problems()) {
 				worse = append(worse, name)
 			}
 		}
@@ -128,7 +138,11 @@ func (c *checking) with(files map[string][]byte) (*checking, error) {
 		return readFile(name)
 	}
 	for _, r := range c.asked.readings {
-		if data, ok := files[r.File.Name]; ok {
+		if r.Format != nil {
+			data, ok := files[r.File.Name]
+			if !ok {
+				data = r.File.Data // what it includes may be another
+			}
 			r = workload.Read(workload.NewFile(r.File.Name, data), opts)
 		}
 		again.asked.readings = append(again.asked.readings, r)
@@ -137,14 +151,14 @@ func (c *checking) with(files map[string][]byte) (*checking, error) {
 	return &again, again.prepare()
 }
 
-// file is the one of that name that was read.
-func (c *checking) file(name string) *workload.File {
+// data is what a file had when it was read, or has: one that another includes.
+func (c *checking) data(name string) ([]byte, error) {
 	for _, r := range c.asked.readings {
 		if r.File.Name == name {
-			return r.File
+			return r.File.Data, nil
 		}
 	}
-	return workload.NewFile(name, nil)
+	return readFile(name)
 }
 
 // counted is how many findings of a file count.
