@@ -17,7 +17,7 @@ import (
 
 // cacheFlag adds --no-cache to a command that reads layers.
 func (a *app) cacheFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.noCache, "no-cache", false, "neither use nor keep what layers had that were read before (in the folder "+cacheVariable+", or the user's cache folder)")
+	cmd.Flags().BoolVar(&a.noCache, "no-cache", false, "do without what was read before, and keep nothing (the cache is in the folder $"+cacheVariable+", or in the user's cache folder)")
 }
 
 // cacheVariable is the environment variable that names the folder of the cache: what a CI system is
