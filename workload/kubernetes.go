@@ -62,8 +62,11 @@ var kustomization = &Format{
 	},
 }
 
+// isObject tells objects from what else has an apiVersion and a kind: skaffold.yaml names
+// the images that are built.
 func isObject(n Node) bool {
-	return n.Get("apiVersion").Text() != "" && n.Get("kind").Text() != ""
+	version := n.Get("apiVersion").Text()
+	return version != "" && n.Get("kind").Text() != "" && !strings.HasPrefix(version, "skaffold/")
 }
 
 // object reads one object, or those of a list.
@@ -83,9 +86,25 @@ func (r *reader) object(n Node) {
 		return // a schema, whose properties may be called containers and image
 	}
 	specs := podSpecs(n, nil)
+	if spec := n.Get("spec"); len(specs) == 0 && isCustom(n) && imageOfCustom(spec.Get("image")) {
+		specs = []podSpec{{Node: spec, path: []string{"spec"}, template: n}}
+	}
 	for _, spec := range specs {
 		r.pod(n, spec, len(specs) > 1)
 	}
+}
+
+// isCustom tells custom resources, whose groups have a domain, from those of Kubernetes.
+func isCustom(n Node) bool {
+	group, _, both := strings.Cut(n.Get("apiVersion").Text(), "/")
+	return both && strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io")
+}
+
+// imageOfCustom tells whether spec.image of a custom resource is the image of what its
+// controller starts, as those of Prometheus and Spark have it: images of machines are
+// called so too.
+func imageOfCustom(n Node) bool {
+	return n.IsScalar() && strings.Contains(n.Text(), "/") && strings.Contains(path.Base(n.Text()), ":") && !strings.Contains(n.Text(), "://")
 }
 
 // podSpec is a pod's specification inside of an object.
@@ -176,6 +195,12 @@ func (r *reader) pod(object Node, spec podSpec, named bool) {
 		if c := spec.Get(key); c.Get("image").IsScalar() {
 			w.Containers = append(w.Containers, r.kubernetesContainer(c, spec, w.Kind))
 		}
+	}
+	if len(w.Containers) == 0 {
+		w.Containers = []Container{{
+			Image:   kubernetesImage(spec.Get("image"), spec.Node, w.Kind),
+			Process: Process{Unknown: "the controller of the " + w.Kind + " says how it is started"},
+		}}
 	}
 	for _, volume := range spec.Get("volumes").Items() {
 		if image := volume.Get("image"); image.IsMap() {
