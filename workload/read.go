@@ -55,6 +55,7 @@ func Formats() []*Format {
 		lambdaRequest,
 		batchRequest,
 		appRunnerRequest,
+		copilot,
 		terraformPlan,
 		terraformConfiguration,
 		kustomization,
@@ -151,7 +152,8 @@ func article(title string) string {
 type reader struct {
 	*File
 	Options
-	out *Reading
+	out  *Reading
+	said map[Problem]bool
 }
 
 // add adds a workload.
@@ -162,12 +164,24 @@ func (r *reader) add(w *Workload) {
 
 // broken adds a problem: the file is not as it should be.
 func (r *reader) broken(pos Pos, format string, args ...any) {
-	r.out.Problems = append(r.out.Problems, Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+	r.problem(Problem{Pos: pos, Message: fmt.Sprintf(format, args...)})
+}
+
+// problem adds p, once where it is met more than once: what several environments or
+// globals say in one place.
+func (r *reader) problem(p Problem) {
+	if r.said == nil {
+		r.said = map[Problem]bool{}
+	}
+	if !r.said[p] {
+		r.said[p] = true
+		r.out.Problems = append(r.out.Problems, p)
+	}
 }
 
 // open adds a problem: the file leaves something open by its nature.
 func (r *reader) open(pos Pos, format string, args ...any) {
-	r.out.Problems = append(r.out.Problems, Problem{Pos: pos, Message: fmt.Sprintf(format, args...), Open: true})
+	r.problem(Problem{Pos: pos, Message: fmt.Sprintf(format, args...), Open: true})
 }
 
 // target is a deploy target of the builtin ones, which a file of the user may have
