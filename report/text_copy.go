@@ -44,8 +44,11 @@ func (f *textFormat) Copies(c *Copies) error {
 	return f.flush(p)
 }
 
-// cost is what closes a copy.
+// cost is what closes a copy. One of several side by side has no requests of its own.
 func cost(requests int64, seconds float64) string {
+	if requests == 0 {
+		return fmt.Sprintf("%.1f s", seconds)
+	}
 	return fmt.Sprintf("%d requests, %.1f s", requests, seconds)
 }
 

@@ -42,6 +42,10 @@ type Options struct {
 	// MountFor says it of each blob, where a plan has several sources. Nil means
 	// MountFrom for all of them.
 	MountFor func(digest.Digest) string
+	// Siblings are other runs that go on beside this one; nil where there are none. With
+	// them Host and Repository say where the destination is.
+	Siblings         *Siblings
+	Host, Repository string
 	// Current answers what the tag (without one: the root's digest) names in the
 	// destination before the run, or store.ErrNotFound. Nil means that the run asks.
 	// Whoever asked while the image was being opened saves a round trip.

@@ -27,12 +27,13 @@ type copyFlags struct {
 	all, dryRun        bool
 	referrers          bool
 	jobs               int
+	list               string
 }
 
 func (a *app) copy() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
-		Use:   "copy SOURCE DESTINATION…",
+		Use:   "copy SOURCE DESTINATION… | --from-file LIST",
 		Short: "Copy an image: all of it, or exactly what a target needs",
 		Long: `Copy an image between registries, OCI layouts and archives, without Docker; and between
 these and a Docker daemon.
@@ -54,6 +55,10 @@ of that kind stays.
 Several DESTINATIONs get the same at the same time, and the source is read once. Where
 one of them fails, the others are written all the same.
 
+With --from-file many images are copied in one go: each line of LIST has a SOURCE and its
+DESTINATIONs, and # starts a comment. A blob that several of them have is sent once. Where
+one of them fails, the others are copied all the same.
+
 The tag is written last, once everything it names is there, and with --for or
 --platform only when what was chosen does not provably fail to start.`,
 		Example: `berth copy grafana/grafana HOST/grafana
@@ -61,9 +66,21 @@ berth copy grafana/grafana HOST/grafana:v1 --for apprunner
 berth copy grafana/grafana:11.0.0 oci:grafana --platform linux/amd64 --platform linux/arm64
 berth copy HOST/app:v1 EAST/app:v1 WEST/app:v1 oci-archive:app.tar
 docker buildx build -o type=oci,dest=- . | berth copy oci-archive:- HOST/app:v1 --for lambda
-berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
-		Args: arguments(2, -1, "a SOURCE and at least one DESTINATION"),
+berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64
+berth copy --from-file images.txt --for fargate --for eks/arm64`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if flags.list != "" && len(args) == 0 {
+				return nil
+			}
+			if flags.list != "" {
+				return usagef("--from-file says what is copied: leave %s out, or --from-file", strings.Join(args, " "))
+			}
+			return arguments(2, -1, "a SOURCE and at least one DESTINATION")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if flags.list != "" {
+				return a.runCopyList(cmd.Context(), flags)
+			}
 			return a.runCopy(cmd.Context(), args[0], args[1:], flags)
 		},
 	}
@@ -73,6 +90,7 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 	cmd.Flags().BoolVar(&flags.referrers, "referrers", false, "copy what refers to the image too: signatures, SBOMs and other attachments, and what refers to those")
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
+	cmd.Flags().StringVar(&flags.list, "from-file", "", "file of lines SOURCE DESTINATION…, or - for standard input: copy many images in one go")
 	a.repositoryFlags(cmd)
 	cmd.Flags().IntVarP(&flags.jobs, "jobs", "j", transfer.DefaultJobs, "how many requests at once, for each destination; layers of 1 MiB and more count as two")
 	a.targetsFlag(cmd)
@@ -81,7 +99,6 @@ berth copy HOST/app:v1 docker-daemon:app:v1 --platform linux/amd64`,
 }
 
 func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyFlags) error {
-	started := time.Now()
 	choice, err := a.choice(flags)
 	if err != nil {
 		return err
@@ -97,14 +114,30 @@ func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyF
 	if err != nil {
 		return err
 	}
-	src, err := a.source(ctx, srcRef)
+	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef}
+	copies, failed, err := c.copies(ctx, dstRefs)
 	if err != nil {
 		return err
 	}
-	c := &copying{app: a, choice: choice, flags: flags, from: from, srcRef: srcRef, src: src}
+	if err := a.sayCopied(f, copies); err != nil {
+		return err
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return failed
+}
+
+// copies copies to all destinations, or with --dry-run plans to. The error is one that
+// concerns all of them; those of each are in failed.
+func (c *copying) copies(ctx context.Context, dstRefs []store.Reference) (copies *report.Copies, failed failures, err error) {
+	a, flags, started := c.app, c.flags, time.Now()
+	if c.src, err = a.source(ctx, c.srcRef); err != nil {
+		return nil, nil, err
+	}
 	for _, ref := range dstRefs {
 		if flags.referrers && !ref.TakesIndex() {
-			return usagef("--referrers: a %s has no place for what is about an image: leave %s or --referrers out", ref.Transport, ref)
+			return nil, nil, usagef("--referrers: a %s has no place for what is about an image: leave %s or --referrers out", ref.Transport, ref)
 		}
 		c.legs = append(c.legs, &leg{copying: c, ref: ref})
 	}
@@ -114,25 +147,24 @@ func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyF
 		err = c.run(ctx)
 	}
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	copies := &report.Copies{Source: from, Requests: a.requests(), Seconds: time.Since(started).Seconds()}
-	var failed failures
+	copies = &report.Copies{Source: c.from, Requests: a.requests(), Seconds: time.Since(started).Seconds()}
+	if c.siblings != nil {
+		copies.Requests = 0 // they are those of all images
+	}
 	for _, l := range c.legs {
 		copied := l.copied
 		if l.err != nil {
 			if len(c.legs) == 1 {
-				return l.err
+				return nil, nil, l.err
 			}
 			copied = &report.Copied{Err: l.err}
 			failed = append(failed, fmt.Errorf("%s: %w", l.ref, l.err))
 		}
-		copied.Source, copied.Destination, copied.DryRun = from, l.ref.String(), flags.dryRun
+		copied.Source, copied.Destination, copied.DryRun = c.from, l.ref.String(), flags.dryRun
 		copied.Requests, copied.Seconds = copies.Requests, copies.Seconds
 		copies.Copies = append(copies.Copies, copied)
-	}
-	if err := a.sayCopied(f, copies); err != nil {
-		return err
 	}
 	for _, l := range c.legs {
 		if l.err == nil {
@@ -141,10 +173,7 @@ func (a *app) runCopy(ctx context.Context, from string, to []string, flags copyF
 			}
 		}
 	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return failed
+	return copies, failed, nil
 }
 
 // incomplete is the answer where the destination does not take all that is about the
@@ -198,6 +227,8 @@ type copying struct {
 	srcRef store.Reference
 	src    store.Source
 	legs   []*leg
+	// siblings are set where other images are copied beside this one.
+	siblings *transfer.Siblings
 }
 
 // leg is the way to one destination.
@@ -417,6 +448,7 @@ func (c *copying) feeds(prover check.Prover, legs []*leg) *feeds {
 // run copies to one destination. It calls ended once nothing is copied any more.
 func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, opts transfer.Options, ended func()) (err error) {
 	opts.Tag, opts.Digest, opts.Jobs, opts.MountFrom = l.ref.Tag, l.ref.Digest, l.flags.jobs, mountFrom(l.srcRef, l.ref)
+	opts.Siblings, opts.Host, opts.Repository = l.siblings, l.ref.Host, l.ref.Repository
 	opts.Current, opts.Gate = l.current, gate.ask
 	l.copied.Result, err = l.copied.Plan.Run(ctx, src, l.dst, opts)
 	ended()
