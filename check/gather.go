@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -54,15 +55,19 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 		}
 		same[key] = append(same[key], s)
 	}
-	pools := map[store.Reference]*rootfs.Pool{}
+	pools := pools{prover: opts.Prover, open: map[store.Reference]*shared{}}
+	for _, key := range order {
+		pools.expect(same[key][0].Reference)
+	}
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for _, key := range order {
-		opts := opts
-		if opts.Prover.MaxFetch == 0 { // how far a budget goes must not depend on who comes first
-			opts.Prover.Pool = opts.Prover.poolOf(same[key][0].Reference, pools)
-		}
 		group.Go(func() error {
+			opts, ref := opts, same[key][0].Reference
+			if opts.Prover.MaxFetch == 0 { // how far a budget goes must not depend on who comes first
+				opts.Prover.Pool = pools.take(ref)
+				defer pools.release(ref)
+			}
 			gather(ctx, open, same[key], opts)
 			return nil
 		})
@@ -71,13 +76,49 @@ func Gather(ctx context.Context, open func(store.Reference) (store.Source, error
 	return ctx.Err()
 }
 
-// poolOf is the pool of the repository that a reference is in.
-func (p Prover) poolOf(ref store.Reference, pools map[store.Reference]*rootfs.Pool) *rootfs.Pool {
-	repository := store.Reference{Transport: ref.Transport, Host: ref.Host, Repository: ref.Repository, Path: ref.Path}
-	if pools[repository] == nil {
-		pools[repository] = p.NewPool()
+// pools are those of the repositories that are read, each for as long as an image of it is
+// still to be read: what they hold is bounded for each of them.
+type pools struct {
+	prover Prover
+	mu     sync.Mutex
+	open   map[store.Reference]*shared
+}
+
+type shared struct {
+	pool   *rootfs.Pool
+	images int // still to be read
+}
+
+func repositoryOf(ref store.Reference) store.Reference {
+	return store.Reference{Transport: ref.Transport, Host: ref.Host, Repository: ref.Repository, Path: ref.Path}
+}
+
+func (p *pools) expect(ref store.Reference) {
+	repository := repositoryOf(ref)
+	if p.open[repository] == nil {
+		p.open[repository] = &shared{}
 	}
-	return pools[repository]
+	p.open[repository].images++
+}
+
+func (p *pools) take(ref store.Reference) *rootfs.Pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.open[repositoryOf(ref)]
+	if s.pool == nil {
+		s.pool = p.prover.NewPool()
+	}
+	return s.pool
+}
+
+func (p *pools) release(ref store.Reference) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.open[repositoryOf(ref)]; s.images > 1 {
+		s.images--
+	} else {
+		delete(p.open, repositoryOf(ref))
+	}
 }
 
 // gather opens the one image of subjects.
