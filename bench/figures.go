@@ -38,8 +38,17 @@ func figures(ctx context.Context) error {
 	if err := errors.Join(b.deployments(), b.out.Flush()); err != nil {
 		return err
 	}
-	fmt.Println()
-	return b.program()
+	folder, err := os.MkdirTemp("", "berth-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	program, err := b.program(folder)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(b.out, "\nREADING\tMB\tSECONDS\tMB/S\tPEAK, MB")
+	return errors.Join(b.reading(program), b.out.Flush())
 }
 
 type bench struct {
@@ -104,6 +113,14 @@ func (b *bench) requests() error {
 	if err := b.measure("copy to another repository of the registry", src, nil, func(string) []string {
 		n++
 		return []string{"copy", from, fmt.Sprintf("%s/other%d:v1", src.host, n)}
+	}); err != nil {
+		return err
+	}
+	if err := startable(b, src); err != nil {
+		return err
+	}
+	if err := b.measure("prove, 8 platforms × 5 layers, all of them needed", src, nil, func(string) []string {
+		return []string{"prove", src.host + "/startable:v1", "--no-cache"}
 	}); err != nil {
 		return err
 	}

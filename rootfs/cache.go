@@ -89,8 +89,12 @@ func (c *content) save() {
 	c.pool.cache.Put(c.cacheName(), c.encode())
 }
 
-// Remember reads layers to their ends of which so little is left that most of it was fetched
-// already, so that the cache of the pool gets them. What it finds out is told by the answers
+// maxRest bounds what [FS.Remember] reads of a layer.
+const maxRest = 16 << 20
+
+// Remember reads layers to their ends of which at most a quarter is left, and 16 MiB, so that the
+// cache of the pool gets them: that is fetched once, and saves all of the layer from then
+// on. What it finds out is told by the answers
 // that follow, and by [FS.Refused]. It does nothing with a budget, or without a cache.
 func (f *FS) Remember(ctx context.Context) {
 	if f.pool.cache == nil || f.bounds.fetch > 0 {
@@ -98,7 +102,11 @@ func (f *FS) Remember(ctx context.Context) {
 	}
 	for _, l := range f.layers {
 		if c := l.content.Load(); c.begin(ctx, l) == nil {
-			near := c.stream != nil && c.size-c.stream.read <= readAhead
+			near := c.stream != nil
+			if near {
+				rest := c.size - c.stream.read
+				near = rest <= readAhead || rest <= min(c.size/4, maxRest)
+			}
 			c.end()
 			if near {
 				_, _ = l.seek(ctx, nil, true, whole)

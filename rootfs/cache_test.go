@@ -246,3 +246,37 @@ func TestVerify(t *testing.T) {
 		}
 	}
 }
+
+// What is nearly read is read to its end where there is a cache, and then remembered.
+func TestRemember(t *testing.T) {
+	l := layerOf(imagetest.TarLayer(file("pad", noise(900<<10)), program("bin/sh", 10), file("more", noise(200<<10)), file("most", noise(900<<10))))
+	for _, test := range []struct {
+		path string
+		opts Options
+		want bool
+	}{
+		{"/bin/sh", Options{}, false},
+		{"/most", Options{}, false},
+		{"/nothing", Options{}, true},
+	} {
+		cache := &memoryCache{}
+		f := poolFS(t, NewPool(PoolOptions{Cache: cache}), test.opts, l)
+		_, _ = f.Lstat(t.Context(), test.path) // that one of them is not there is known
+		f.Remember(t.Context())
+		if got := len(cache.files) > 0; got != test.want {
+			t.Errorf("%s: remembered: %v", test.path, got)
+		}
+	}
+	l = layerOf(imagetest.TarLayer(file("pad", noise(900<<10)), program("bin/sh", 10), file("more", noise(200<<10))))
+	for _, opts := range []Options{{}, {MaxFetch: 2 << 20}} {
+		cache := &memoryCache{}
+		f := poolFS(t, NewPool(PoolOptions{Cache: cache}), opts, l)
+		if _, err := f.Lstat(t.Context(), "/bin/sh"); err != nil {
+			t.Fatal(err)
+		}
+		f.Remember(t.Context())
+		if got := len(cache.files) > 0; got != (opts.MaxFetch == 0) {
+			t.Errorf("%+v: remembered: %v", opts, got)
+		}
+	}
+}

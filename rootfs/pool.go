@@ -74,7 +74,7 @@ func NewPool(opts PoolOptions) *Pool { return newPool(opts, defaultBounds) }
 func newPool(opts PoolOptions, b bounds) *Pool {
 	return &Pool{
 		bounds: b, cache: opts.Cache, fresh: opts.Fresh, keeper: opts.Keep, large: make(chan struct{}, 2),
-		 seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}, feeds: map[passing]*Feed{},
+		seed: maphash.MakeSeed(), contents: map[key]*content{}, refused: map[key]*refusal{}, feeds: map[passing]*Feed{},
 	}
 }
 
