@@ -50,11 +50,11 @@ func (b *bench) deployments() (err error) {
 			return err
 		}
 	}
-	cache, before := filepath.Join(dir, "cache"), os.Getenv("XDG_CACHE_HOME")
-	if err := os.Setenv("XDG_CACHE_HOME", cache); err != nil {
+	before := os.Getenv("BERTH_CACHE")
+	if err := os.Setenv("BERTH_CACHE", filepath.Join(dir, "cache")); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Setenv("XDG_CACHE_HOME", before)) }()
+	defer func() { err = errors.Join(err, os.Setenv("BERTH_CACHE", before)) }()
 	for _, state := range []string{"cold", "warm"} {
 		requests, started := s.requests.Load(), time.Now()
 		var out bytes.Buffer

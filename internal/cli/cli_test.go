@@ -37,6 +37,17 @@ func (m ownCache) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	// As the command of a script it has the cache of that script; else none of the user's.
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "berth" {
+		folder, err := os.MkdirTemp("", "berth-cache-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(folder)
+		if err := os.Setenv(cacheVariable, folder); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(ownCache{m}, map[string]func(){
 		"berth": func() {
 			os.Exit(Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -56,6 +67,7 @@ func TestScripts(t *testing.T) {
 			host := imagetest.Registry(t)
 			env.Setenv("REGISTRY", host)
 			env.Setenv("COUNTED", imagetest.Proxy(t, host, rationed))
+			env.Setenv(cacheVariable, "")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")

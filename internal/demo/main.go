@@ -77,9 +77,19 @@ func run(ctx context.Context) error {
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	defer server.Close()
 
+	// What was read in an earlier run would not be read again.
+	cache, err := os.MkdirTemp("", "berth-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(cache)
+	if err := os.Setenv("BERTH_CACHE", cache); err != nil {
+		return err
+	}
+
 	d := &demo{ctx: ctx, host: listener.Addr().String(), programs: map[string][]byte{}}
 	d.upstream, d.private = d.host+"/vendor/hello:v1", d.host+"/private/hello:v1"
-	for _, step := range []func() error{d.publish, d.mistake, d.explain, d.execute, d.mend, d.lie} {
+	for _, step := range []func() error{d.publish, d.mistake, d.explain, d.execute, d.mend, d.lie, d.deploy} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -123,6 +133,10 @@ func helloImage(p platform.Platform, executable []byte) imagetest.Image {
 func (d *demo) mistake() error {
 	d.say("Somebody runs this on an ARM Mac. docker pull takes the arm64 image, docker push sends only that:")
 	fmt.Printf("  $ docker pull %s\n  $ docker tag  %s %s\n  $ docker push %s\n\n", d.upstream, d.upstream, d.private, d.private)
+	return d.pullAndPush("private/hello")
+}
+
+func (d *demo) pullAndPush(to string) error {
 	im, err := image.Open(d.ctx, d.repository("vendor/hello"), "v1")
 	if err != nil {
 		return err
@@ -135,7 +149,7 @@ func (d *demo) mistake() error {
 	if err != nil {
 		return err
 	}
-	_, err = plan.Run(d.ctx, d.repository("vendor/hello"), d.repository("private/hello"), transfer.Options{Tag: "v1"})
+	_, err = plan.Run(d.ctx, d.repository("vendor/hello"), d.repository(to), transfer.Options{Tag: "v1"})
 	return err
 }
 
@@ -202,6 +216,35 @@ func (d *demo) lie() error {
 		return err
 	}
 	d.berth(1, "check", d.host+"/vendor/mislabelled:v1", "--for", "fargate/arm64")
+	return nil
+}
+
+// deploy has a task definition say where the image runs.
+func (d *demo) deploy() error {
+	d.say("Where an image runs is mostly written down. This task definition names no platform, and the image has arm64 alone:")
+	if err := d.pullAndPush("private/worker"); err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "berth-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	task := fmt.Sprintf(`{
+  "family": "worker",
+  "requiresCompatibilities": ["FARGATE"],
+  "containerDefinitions": [
+    {"name": "worker", "image": "%s/private/worker:v1"}
+  ]
+}
+`, d.host)
+	name := filepath.Join(folder, "task.json")
+	if err := os.WriteFile(name, []byte(task), 0o600); err != nil {
+		return err
+	}
+	d.berth(1, "check", name)
+	d.berth(0, "fix", "--write", name)
+	d.berth(0, "check", name)
 	return nil
 }
 
