@@ -154,11 +154,11 @@ func (i *suppression) meets(f *Finding, s *Subject) bool {
 		return false
 	}
 	if in := i.inFile; in != nil {
+		if in.Workload != nil { // wherever the finding is: in the manifest of an asset beside it
+			return s != nil && s.Origin != nil && s.Origin.Workload == in.Workload
+		}
 		if f.Pos == nil || f.Pos.File != in.Pos.File {
 			return false
-		}
-		if in.Workload != nil {
-			return s != nil && s.Origin != nil && s.Origin.Workload == in.Workload
 		}
 		return f.Pos.Line == in.Line || s != nil && s.Origin != nil && s.Origin.Workload.Pos.Line == in.Line
 	}

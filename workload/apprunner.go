@@ -38,7 +38,7 @@ func (r *reader) readAppRunner() {
 			continue
 		}
 		t := plain(n)
-		for _, w := range r.appRunnerService(t, upperFirst, func(Value) *Build { return nil }) {
+		for _, w := range r.appRunnerService(t, upperFirst) {
 			w.Kind, w.Name, w.Pos = "App Runner service", t.get("serviceName").Text, n.Pos()
 			r.add(w)
 		}
@@ -46,14 +46,14 @@ func (r *reader) readAppRunner() {
 }
 
 // appRunnerService reads one, whatever file it is in; none where it is built from source.
-func (r *reader) appRunnerService(t tree, spelled func(string) string, build func(Value) *Build) []*Workload {
+func (r *reader) appRunnerService(t tree, spelled func(string) string) []*Workload {
 	source := t.get("sourceConfiguration")
 	repository, what := source.get("imageRepository"), spelled("sourceConfiguration.imageRepository")
 	if !r.expect(source, object, spelled("sourceConfiguration")) || !r.expect(repository, object, what) && repository.kind != unknown {
 		return nil
 	}
 	image := r.image(repository.get("imageIdentifier"), repository, spelled("imageIdentifier"), what)
-	c := Container{Image: image, Build: build(image)}
+	c := Container{Image: image}
 	config := repository.get("imageConfiguration")
 	if config.get("startCommand").has() {
 		c.Process.unknown(spelled("startCommand"), "how App Runner splits it is not known")

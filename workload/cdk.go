@@ -14,6 +14,7 @@ const maxAssetFiles = 200
 
 // cdkAsset is an image that cdk deploy will build and push.
 type cdkAsset struct {
+	name  string          // for people, "Shop/Image"
 	tags  map[string]bool // that it is pushed as
 	build *Build
 }
@@ -21,23 +22,27 @@ type cdkAsset struct {
 // cdkTag is the end of a reference to an asset: its tag is a hash, maybe after a prefix.
 var cdkTag = regexp.MustCompile(`:([A-Za-z0-9._-]*[0-9a-f]{64})$`)
 
-// asset is how an image is built, where it is an asset of the files of cdk synth beside
-// this one; nil where it is none.
-func (s *stack) asset(image Value) *Build {
-	m := cdkTag.FindStringSubmatch(image.Text)
+// asset says of a container how its image is built, where that is an asset of the files of
+// cdk synth beside this one.
+func (s *stack) asset(c *Container) {
+	m := cdkTag.FindStringSubmatch(c.Image.Text)
 	if m == nil || s.ReadFile == nil || !strings.HasSuffix(s.Name, ".template.json") {
-		return nil
+		return
 	}
 	if !s.looked {
 		s.looked = true
 		s.readAssets()
 	}
 	for _, a := range s.assets {
-		if a.tags[m[1]] {
-			return a.build
+		if !a.tags[m[1]] {
+			continue
 		}
+		c.Build = a.build
+		if !c.Image.Known() { // a name that is made of parameters and a hash tells nobody which it is
+			c.Image.Text, c.Image.Unknown = "asset "+a.name, "cdk deploy builds and pushes it; "+c.Image.Unknown
+		}
+		return
 	}
-	return nil
 }
 
 // readAssets reads the manifests beside the template: its own, or where a stack is nested
@@ -77,7 +82,10 @@ func (s *stack) readAssets() {
 
 // readAsset reads one, in the schema of cloud-assembly-schema (DockerImageAsset).
 func (s *stack) readAsset(e Entry) cdkAsset {
-	a := cdkAsset{tags: map[string]bool{e.Key.Text(): true}}
+	a := cdkAsset{name: e.Value.Get("displayName").Text(), tags: map[string]bool{e.Key.Text(): true}}
+	if a.name == "" {
+		a.name = e.Key.Text()
+	}
 	for _, d := range e.Value.Get("destinations").Entries() {
 		a.tags[d.Value.Get("imageTag").Text()] = true
 	}

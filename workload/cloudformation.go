@@ -193,7 +193,7 @@ func (s *stack) taskDefinition(res *resource) []*Workload {
 // build says of images that are assets of CDK how they are built.
 func (s *stack) build(w *Workload) {
 	for i := range w.Containers {
-		w.Containers[i].Build = s.asset(w.Containers[i].Image)
+		s.asset(&w.Containers[i])
 	}
 }
 
@@ -269,12 +269,10 @@ func (s *stack) lambda(res *resource) []*Workload {
 		return nil
 	}
 	if l.build == nil {
-		s.buildOne(&w.Containers[0])
+		s.build(w)
 	}
 	return []*Workload{w}
 }
-
-func (s *stack) buildOne(c *Container) { c.Build = s.asset(c.Image) }
 
 // withGlobals are the properties of a SAM function with those of Globals: a property of
 // its own counts more, and lists become longer, Architectures too:
@@ -320,7 +318,11 @@ func (s *stack) samBuild(metadata Node) *Build {
 }
 
 func (s *stack) appRunner(res *resource) []*Workload {
-	return s.appRunnerService(res.props, upperFirst, s.asset)
+	ws := s.appRunnerService(res.props, upperFirst)
+	for _, w := range ws {
+		s.build(w)
+	}
+	return ws
 }
 
 func (s *stack) batch(res *resource) []*Workload {

@@ -360,7 +360,7 @@ func (p *plan) lambda(res *planned) []*Workload {
 }
 
 func (p *plan) appRunner(res *planned) []*Workload {
-	return p.appRunnerService(res.values, snakeCase, func(Value) *Build { return nil })
+	return p.appRunnerService(res.values, snakeCase)
 }
 
 func (p *plan) batch(res *planned) []*Workload {
