@@ -178,7 +178,8 @@ var surrogate = regexp.MustCompile(`((?:^|[^\\])(?:\\\\)*)\\u[dD][89a-fA-F][0-9a
 func (f *File) syntaxError(err error) error {
 	var load *yaml.LoadError
 	if errors.As(err, &load) {
-		return &syntaxError{f.Pos(load.Mark.Line, load.Mark.Column), load.Message}
+		at := f.Offset(load.Mark.Line, load.Mark.Column) // the end may be after the last line
+		return &syntaxError{f.PosAt(at), load.Message}
 	}
 	return &syntaxError{Pos{File: f.Name}, err.Error()}
 }
