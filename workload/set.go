@@ -235,8 +235,8 @@ func (n Node) insertFlow(key *yaml.Node, end int, pairs []pair) ([]Edit, error) 
 	for colon < len(data) && data[colon] != ':' {
 		colon++
 	}
-	if colon+1 < len(data) && (data[colon+1] == ' ' || data[colon+1] == '\n' || data[colon+1] == '\r') || !w.json {
-		w.space = " "
+	if w.json && colon+1 < len(data) && strings.IndexByte(" \t\r\n", data[colon+1]) < 0 {
+		w.space = ""
 	}
 	line := n.file.indentation(start)
 	w.plain = n.file.Offset(key.Line, 1)+len(line) != start // something stands before it
