@@ -22,6 +22,7 @@ demo: ## show the story that berth is for, with a registry of its own
 
 test: ## run all tests; those that miss Docker, skopeo or root say so and skip, unless CI=true
 	go test $(TESTFLAGS) ./...
+	cd internal/scheduler && go test -mod=mod $(TESTFLAGS) ./... # its module follows ours
 
 lint: ## gofumpt, go vet for every system that we build for, staticcheck
 	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }

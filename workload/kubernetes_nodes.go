@@ -217,7 +217,9 @@ func (s *nodeSelection) platforms() (platforms []platform.Platform, open bool) {
 			case arch != unnamed:
 				platforms = append(platforms, platform.Normalize(platform.Platform{OS: os, Architecture: arch}))
 			case os == "windows": // nodes of Windows are amd64 (kubernetes.io/releases/download/: node binaries)
-				platforms = append(platforms, platform.Platform{OS: os, Architecture: "amd64"})
+				if s.mayLand(os, "amd64") {
+					platforms = append(platforms, platform.Platform{OS: os, Architecture: "amd64"})
+				}
 			default:
 				open = true
 			}
