@@ -128,6 +128,7 @@ var formats = []struct {
 	{"sarif", true, func(w io.Writer, o Options) Format { return &sarifFormat{checkOnly{"sarif"}, w, o.Version} }},
 	{"junit", true, func(w io.Writer, _ Options) Format { return &junitFormat{checkOnly{"junit"}, w} }},
 	{"github", true, func(w io.Writer, _ Options) Format { return &githubFormat{checkOnly{"github"}, w} }},
+	{"markdown", true, func(w io.Writer, _ Options) Format { return &markdownFormat{checkOnly{"markdown"}, w} }},
 }
 
 // Names are the formats that a command has, the usual one first. Those that show

@@ -295,20 +295,12 @@ func (d *deployed) uncertain(u uncertain) {
 // closing sums a report up in a line.
 func (d *deployed) closing() string {
 	t := d.outline.totals()
-	scope := []string{count(t.files, "file"), count(t.workloads, "workload"), count(t.images, "image")}
-	var found []string
-	add := func(n int, text string, style func(string) string) {
-		if n > 0 {
-			found = append(found, style(text))
-		}
+	style := d.good
+	switch {
+	case t.errors > 0:
+		style = d.bad
+	case t.warnings+t.unknown > 0:
+		style = d.unsure
 	}
-	add(t.errors, count(t.errors, "error"), d.bad)
-	add(t.warnings, count(t.warnings, "warning"), d.unsure)
-	add(t.notices, count(t.notices, "notice"), d.bold)
-	add(t.unknown, fmt.Sprint(t.unknown, " unknown"), d.unsure)
-	if len(found) == 0 {
-		found = []string{d.good("nothing wrong was found")}
-	}
-	add(t.ignored, fmt.Sprint(t.ignored, " ignored"), d.dim)
-	return strings.Join(scope, ", ") + ": " + strings.Join(found, ", ")
+	return strings.Join([]string{count(t.files, "file"), count(t.workloads, "workload"), count(t.images, "image")}, ", ") + ": " + style(summary(t))
 }
