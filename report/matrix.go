@@ -8,7 +8,7 @@ import (
 )
 
 // unknownPlatform is the column of what nothing says the platform of.
-const unknownPlatform = "unknown"
+const unknownPlatform = "not known"
 
 // matrix is what runs where: a row for each image, a column for each platform.
 type matrix struct {

@@ -129,6 +129,7 @@ var formats = []struct {
 	{"junit", true, func(w io.Writer, _ Options) Format { return &junitFormat{checkOnly{"junit"}, w} }},
 	{"github", true, func(w io.Writer, _ Options) Format { return &githubFormat{checkOnly{"github"}, w} }},
 	{"markdown", true, func(w io.Writer, _ Options) Format { return &markdownFormat{checkOnly{"markdown"}, w} }},
+	{"html", true, func(w io.Writer, o Options) Format { return &htmlFormat{checkOnly{"html"}, w, o.Version} }},
 }
 
 // Names are the formats that a command has, the usual one first. Those that show
