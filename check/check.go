@@ -44,6 +44,8 @@ type Subject struct {
 	// Anywhere are the starts of all platforms of the image, each on a host of its own,
 	// where the need has no platform.
 	Anywhere []*Start
+	// Beside are the starts of the same image that were proven for other subjects.
+	Beside []*Start
 }
 
 // Start is the proof of one manifest on one host, and what it cost.

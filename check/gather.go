@@ -192,6 +192,13 @@ func proveOnce(ctx context.Context, src store.BlobReader, subjects []*Subject, p
 			}
 		}
 	}
+	for _, s := range subjects {
+		for _, other := range all {
+			if other.Start != nil && other.Selected != s.Selected {
+				s.Beside = append(s.Beside, other.Start)
+			}
+		}
+	}
 }
 
 // prove proves subjects that each have a platform, those that start the same together.

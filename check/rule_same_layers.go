@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/image"
+	"berth/launch"
 	"berth/platform"
 	"berth/store"
 )
@@ -15,7 +16,7 @@ import (
 var sameLayers = Rule{
 	ID:   "BER007",
 	Name: "same-layers",
-	Doc:  "Two platforms of an index share the layer that brings an executable: it can be right for one of them only.",
+	Doc:  "Two platforms of an index share the layer that brings an executable, or have the same executable in layers of their own: it can be right for one of them only.",
 	Check: func(s *Subject) []Finding {
 		if s.Selected == nil {
 			return nil
@@ -40,12 +41,48 @@ var sameLayers = Rule{
 					s.Name, step.Path, step.Platform, platform.Format(s.Selected.Platform()), strings.Join(others, ", ")),
 				Details:  []string{"layer " + step.Layer.String()},
 				Manifest: s.Selected.Descriptor.Digest,
-				Fixes:    []Fix{{Title: "build each platform's program for its own platform: GOARCH=$TARGETARCH, or a builder stage without --platform=$BUILDPLATFORM"}},
+				Fixes:    []Fix{ownPrograms},
 			})
 		}
-		return findings
+		return append(findings, s.samePrograms()...)
 	},
 }
+
+// samePrograms are the executables that another platform has too, in a layer of its own.
+func (s *Subject) samePrograms() []Finding {
+	var findings []Finding
+	for _, step := range s.Start.Proof.Steps {
+		if step.Print == "" {
+			continue
+		}
+		var others []string
+		for _, beside := range s.Beside {
+			if beside.Proof == nil || sameMachine(beside.Manifest.Platform(), s.Selected.Platform()) {
+				continue
+			}
+			has := func(other launch.Step) bool { return other.Print == step.Print && other.Layer != step.Layer }
+			if name := platform.Format(beside.Manifest.Platform()); slices.ContainsFunc(beside.Proof.Steps, has) && !slices.Contains(others, name) {
+				others = append(others, name)
+			}
+		}
+		if len(others) == 0 {
+			continue
+		}
+		slices.Sort(others)
+		findings = append(findings, Finding{
+			Severity: Warning,
+			Message: fmt.Sprintf("%s: %s (%s) is the same program for %s and %s, in layers of their own, and cannot be right for all of them",
+				s.Name, step.Path, step.Platform, platform.Format(s.Selected.Platform()), strings.Join(others, ", ")),
+			Details:  []string{"layer " + step.Layer.String()},
+			Manifest: s.Selected.Descriptor.Digest,
+			Fixes:    []Fix{ownPrograms},
+		})
+	}
+	return findings
+}
+
+// ownPrograms mends what is the same for platforms that differ.
+var ownPrograms = Fix{Title: "build each platform's program for its own platform: GOARCH=$TARGETARCH, or a builder stage without --platform=$BUILDPLATFORM"}
 
 // sameByLabels is what can be said without a look into the layers: another machine's
 // image has the very same ones. Scripts and data alone would be a reason.

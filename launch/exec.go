@@ -2,10 +2,14 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"berth/binary"
+	"berth/platform"
 	"berth/rootfs"
 )
 
@@ -90,7 +94,11 @@ func (p *prover) identify(info *rootfs.Info) (binary.Format, error) {
 	if err != nil {
 		return binary.Format{}, err
 	}
-	return binary.Identify(head, info.Size), nil
+	format := binary.Identify(head, info.Size)
+	if platform.Known(format.Platform) && p.prints != nil {
+		p.prints[info.Path] = digest.FromString(fmt.Sprintf("%d %s", info.Size, head[:min(len(head), binary.HeadSize)]))
+	}
+	return format, nil
 }
 
 // openFailed is the failure where a file of the chain cannot be opened: the

@@ -159,6 +159,9 @@ type Step struct {
 	Platform string        `json:"platform,omitempty"`
 	Target   string        `json:"target,omitempty"` // of a symlink
 	Layer    digest.Digest `json:"layer,omitempty"`
+	// Print tells an executable from others by its size and its first 4 KiB, in which linkers
+	// leave an ID of the build; empty for what is none. Equal ones are the same program.
+	Print digest.Digest `json:"-"`
 }
 
 // Warning is something that does not decide the verdict.

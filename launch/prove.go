@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"berth/binary"
 	"berth/platform"
 	"berth/rootfs"
@@ -15,7 +17,7 @@ import (
 // Prove says what happens when host starts process in the file system fsys. The
 // error is one of reading fsys; everything else is in the proof.
 func Prove(ctx context.Context, fsys FileSystem, process Process, host Host) (*Proof, error) {
-	p := &prover{ctx: ctx, fsys: fsys, process: process, host: host, literal: len(process.Args)}
+	p := &prover{ctx: ctx, prints: map[string]digest.Digest{}, fsys: fsys, process: process, host: host, literal: len(process.Args)}
 	p.proof.Steps, p.proof.Warnings = []Step{}, []Warning{}
 	err := p.run()
 	var end *ending
@@ -111,6 +113,8 @@ type prover struct {
 	cwd *rootfs.Info
 	// made is the working folder where the engine has to make it, or empty.
 	made string
+	// prints are those of executables, by path: [Step.Print].
+	prints map[string]digest.Digest
 	// settled says that the verdict was certain before the libraries were looked at, which
 	// ended without an answer.
 	settled bool

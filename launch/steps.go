@@ -22,7 +22,7 @@ func (p *prover) step(f found, role string, format binary.Format) {
 	p.linkSteps(f, role)
 	s := Step{Path: f.info.Path, Kind: string(format.Kind), Role: role, Layer: layerOf(f.info)}
 	if platform.Known(format.Platform) {
-		s.Platform = platform.Format(format.Platform)
+		s.Platform, s.Print = platform.Format(format.Platform), p.prints[f.info.Path]
 	}
 	p.proof.Steps = append(p.proof.Steps, s)
 }
