@@ -16,6 +16,9 @@ import (
 
 // glibc loads what is needed, breadth first, and then checks symbol versions and the CPU.
 func (l *loading) glibc() error {
+	if err := l.ownLevel(); err != nil {
+		return err
+	}
 	folders, err := l.systemFolders()
 	if err != nil {
 		return err
@@ -247,6 +250,29 @@ func (l *loading) called(o *object) string {
 		return l.argv0
 	}
 	return o.name
+}
+
+// ownLevel is what a loader asks of the CPU for itself, before it loads anything: that of RHEL
+// 9 and its kin is built for x86-64-v2, that of RHEL 10 for v3 (init_cpu_features of glibc's
+// sysdeps/x86/cpu-features.c, with MINIMUM_X86_ISA_LEVEL).
+func (l *loading) ownLevel() error {
+	need, have := l.loader.dynamic.ISA, l.host.level()
+	if need < 2 || have >= need || !strings.Contains(string(l.text), "Fatal glibc error: CPU does not support x86-64-v") {
+		return nil
+	}
+	level := "x86-64-v" + strconv.Itoa(need)
+	if have == 0 {
+		l.warn(CauseCPULevel, "the C library of the image needs a CPU of level "+level+", and which level the host has is not known")
+		return nil
+	}
+	failure := Failure{
+		Stage: StageRun, ExitCode: 127, Cause: CauseCPULevel,
+		Message: "Fatal glibc error: CPU does not support " + level,
+		Detail:  "the C library of the image (" + printable(l.loader.info.Path) + ") needs a CPU of level " + level + ", and the host has x86-64-v" + strconv.Itoa(have),
+		Fix:     "use a base image for the host's level (RHEL 9 and its kin need x86-64-v2, RHEL 10 v3), or run it on a newer machine type",
+	}
+	l.blame(&failure, l.loader.info)
+	return fails(failure)
 }
 
 // cpuLevel is dl_isa_level_check of sysdeps/x86/dl-prop.h, of glibc 2.33 and later: of all

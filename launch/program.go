@@ -34,7 +34,7 @@ func (p *prover) program(name string, info *rootfs.Info, format binary.Format, s
 		return err
 	}
 	p.pageSizes(info, program)
-	return nil
+	return p.builtFor(info, program)
 }
 
 // maybeCompat ends the proof where the host is not known to lack what would

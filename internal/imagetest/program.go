@@ -45,6 +45,9 @@ func CompileGo(ctx context.Context, p platform.Platform, source string) (executa
 	if p.Architecture == "arm" && p.Variant != "" {
 		cmd.Env = append(cmd.Env, "GOARM="+strings.TrimPrefix(p.Variant, "v"))
 	}
+	if p.Architecture == "amd64" && p.Variant != "" {
+		cmd.Env = append(cmd.Env, "GOAMD64="+p.Variant)
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compiling for %s: %w\n%s", platform.Format(p), err, out)
 	}
