@@ -22,6 +22,8 @@ type Prover struct {
 	MaxFetch int64
 	// Override is what is started instead of what configs say. Each subject has its own.
 	Override launch.Override
+	// Emulates are platforms that hosts run by emulation, beside what is known of each.
+	Emulates []platform.Platform
 	// Strict reads layers to their ends, also those that an answer does not need, and verifies
 	// them. What is not what its digests say is not proven.
 	Strict bool
@@ -74,6 +76,7 @@ func (p Prover) all(ctx context.Context, src store.BlobReader, starts []start) [
 	proven := make([]*Start, len(starts))
 	systems := make([]*rootfs.FS, len(starts))
 	for i, s := range starts {
+		s.host.Emulates = append(s.host.Emulates[:len(s.host.Emulates):len(s.host.Emulates)], p.Emulates...)
 		proven[i] = &Start{Manifest: s.manifest, Host: s.host, Process: launch.FromConfig(s.override.Apply(s.manifest.Config.Config)), Total: s.manifest.Size()}
 		if proven[i].Err = provable(s.manifest, s.host); proven[i].Err == nil {
 			// All of them from the start on, so that what one has read is kept for the next.

@@ -44,5 +44,6 @@ const (
 	CauseLibraries    = "libraries-not-checked" // of a dynamic executable, not all of them
 	CauseNotFollowed  = "command-not-followed"  // what a wrapper or a script starts
 	CausePageSize     = "page-size"             // it needs smaller pages than some hosts have
+	CauseEmulated     = "emulated"              // it runs under emulation alone
 	CauseLinkReplaced = "link-replaced"         // a layer made a folder of a link, and hid what it led to
 )

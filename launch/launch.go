@@ -97,6 +97,9 @@ type Host struct {
 	// NoX32 says that an amd64 kernel was built without CONFIG_X86_X32_ABI, or booted with
 	// syscall.x32=n. Where that is not known, an x32 program is [Unknown].
 	NoX32 bool
+	// Emulates are the platforms whose programs the host runs by emulation, all variants of
+	// them: see [Emulatable]. It is no property of a machine that one should rely on.
+	Emulates []platform.Platform
 	// CPULevel is the x86-64 level of the CPU, 1 to 4, or zero where it is not known. A
 	// variant of the platform ("linux/amd64/v3") says it too.
 	CPULevel int

@@ -15,6 +15,9 @@ func (p *prover) program(name string, info *rootfs.Info, format binary.Format, s
 	program, err := readAs(p, info, p.kernel.Load)
 	var refusal *binary.Refusal
 	if errors.As(err, &refusal) {
+		if q, emulator, ok := p.emulator(format); ok {
+			return p.emulated(name, info, format, scripts, q, emulator)
+		}
 		if err := p.maybeCompat(info, format); err != nil {
 			return err
 		}

@@ -122,6 +122,8 @@ type prover struct {
 	loaderInfo *rootfs.Info
 	// ran is what execve left running; nil until it succeeds.
 	ran *executed
+	// emulates says that this is an emulator's view.
+	emulates bool
 	// literal is how many of the arguments are known as they will be.
 	literal int
 	proof   Proof
