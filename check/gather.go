@@ -221,6 +221,11 @@ func prove(ctx context.Context, src store.BlobReader, subjects []*Subject, prove
 			other.Start = s.Start
 		}
 	}
+	for _, s := range subjects {
+		if s.Origin != nil {
+			s.Start = s.Start.withMounts(s.Origin.Container.Process.Mounts)
+		}
+	}
 }
 
 // starts tells whether there is a start that can be proven.
