@@ -179,6 +179,7 @@ func Rules() []Rule {
 		unusedIgnore,
 		tagMoved,
 		startsNowhere,
+		kubernetesArchitectureValue,
 	}
 }
 

@@ -29,7 +29,7 @@ func (r *Report) Mend(least Severity) Mended {
 			w = f.Subject.Origin.Workload
 		}
 		edits := f.edits(chosen[w])
-		if len(edits) == 0 {
+		if len(edits) == 0 || m.clash(edits) {
 			m.Left = append(m.Left, f)
 			continue
 		}
@@ -43,6 +43,16 @@ func (r *Report) Mend(least Severity) Mended {
 		}
 	}
 	return m
+}
+
+// clash tells whether edits would change bytes that others change: two findings are then
+// about one value, and the first is mended.
+func (m *Mended) clash(edits []workload.Edit) bool {
+	return slices.ContainsFunc(edits, func(e workload.Edit) bool {
+		return slices.ContainsFunc(m.Edits[e.File], func(other workload.Edit) bool {
+			return e != other && e.Start < other.End && other.Start < e.End
+		})
+	})
 }
 
 // edits are those of the first fix that has some, or where others were chosen for the
