@@ -226,10 +226,32 @@ type copyDocument struct {
 	Planned   plannedCopy     `json:"planned"`
 	Result    *copyResult     `json:"result,omitempty"`
 	Proofs    []proofDocument `json:"proofs"`
+	// Converted is absent where that was not asked for, or no target demands a form.
+	Converted *[]conversionDocument `json:"converted,omitempty"`
 	// Referrers is absent where they were not asked for.
 	Referrers *[]referrerDocument `json:"referrers,omitempty"`
 	Requests  int64               `json:"requests"`
 	Seconds   float64             `json:"seconds"`
+}
+
+// conversionDocument is what was made of a manifest.
+type conversionDocument struct {
+	Platform string        `json:"platform"`
+	From     digest.Digest `json:"from"`
+	To       digest.Digest `json:"to"`
+	Layers   int           `json:"layers"`
+	Docker   bool          `json:"docker"`
+}
+
+func conversionDocuments(c *Copied) *[]conversionDocument {
+	if c.Converted == nil {
+		return nil
+	}
+	docs := []conversionDocument{}
+	for _, one := range c.Converted.Conversions {
+		docs = append(docs, conversionDocument{platform.Format(one.Platform), one.From, one.To, one.Layers, one.Docker})
+	}
+	return &docs
 }
 
 // referrerDocument is something about the image.
@@ -327,7 +349,7 @@ func copyDocumentOf(c *Copied) copyDocument {
 		Rewritten: c.Plan.Rewritten, Dropped: c.Plan.Dropped,
 		Planned: plannedCopy{len(c.Plan.Manifests), len(c.Plan.Blobs), c.Plan.Bytes()},
 		Proofs:  proofDocuments(c.Starts), Requests: c.Requests, Seconds: c.Seconds,
-		Referrers: referrerDocuments(c),
+		Converted: conversionDocuments(c), Referrers: referrerDocuments(c),
 	}
 	names, _ := kinds(c.Selection.Manifests)
 	doc.Platforms = append(doc.Platforms, names...)

@@ -97,6 +97,7 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 	}
 	found.Unread = []error{store.ErrNotFound}
 	copied.Attachments = &Attachments{Attachments: found, Left: found.Found}
+	copied.Converted = &transfer.Converted{Conversions: []transfer.Conversion{{Platform: platform.MustParse("linux/amd64"), From: plan.Root.Digest, To: plan.Root.Digest, Layers: 1}}}
 	planned := copied
 	planned.Result, planned.DryRun, planned.Starts = nil, true, nil
 

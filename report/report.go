@@ -65,6 +65,9 @@ type Copied struct {
 	DryRun bool
 	// Starts are the proofs that the tag waited for.
 	Starts []*check.Start
+	// Converted is what was made of the image, where that was asked for and a target
+	// demands a form.
+	Converted *transfer.Converted
 	// Attachments are what is about the image, where that was asked for.
 	Attachments *Attachments
 	// Requests were sent to registries, in all.

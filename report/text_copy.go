@@ -64,9 +64,10 @@ func (f *textFormat) copied(p *page, c *Copied) {
 	}
 	p.line("  %s", c.Plan.Root.Digest)
 	p.line("  %s", contents(c.Selection))
-	if c.Plan.Rewritten {
+	if c.Plan.Rewritten && (c.Converted == nil || len(c.Converted.Conversions) == 0) {
 		p.line("  %s", p.unsure("the index is a new one, of the chosen entries: its digest differs from the source's, and signatures over that do not cover it"))
 	}
+	p.conversions(c)
 	if left := leftOut(c.Selection); left != "" {
 		p.line("  %s", p.dim("left out: "+left))
 	}
@@ -93,6 +94,32 @@ func (f *textFormat) copied(p *page, c *Copied) {
 		}
 	}
 	p.attachments(c)
+}
+
+// conversions says what was made of what.
+func (p *page) conversions(c *Copied) {
+	switch {
+	case c.Converted == nil:
+		return
+	case len(c.Converted.Conversions) == 0:
+		p.line("  %s", p.dim("nothing had to be converted"))
+		return
+	}
+	for _, one := range c.Converted.Conversions {
+		var how []string
+		if one.Layers > 0 {
+			how = append(how, count(one.Layers, "layer")+" packed with gzip")
+		}
+		if one.Docker {
+			how = append(how, "Docker's media types")
+		}
+		p.line("  converted %s: %s", platform.Format(one.Platform), strings.Join(how, ", "))
+		p.line("    %s → %s", one.From, one.To)
+	}
+	p.line("  %s", p.unsure("the digests are other ones than the source's: signatures and attestations over those do not cover them"))
+	if names, others := kinds(c.Converted.Dropped); len(names)+len(others) > 0 {
+		p.line("  %s", p.unsure("left out, because they are about the old digests: "+strings.Join(append(names, others...), ", ")))
+	}
 }
 
 // attachments says what became of what is about the image.

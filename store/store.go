@@ -238,3 +238,10 @@ func ReferrerDescriptor(m Manifest) (desc Descriptor, subject digest.Digest, err
 	}
 	return desc, subject, nil
 }
+
+// A StreamPusher takes a blob whose digest is known only when it has ended.
+type StreamPusher interface {
+	// PushStream stores what open gives, and returns its digest and size. It calls open
+	// as often as it has to send again. from names the content in errors.
+	PushStream(ctx context.Context, from digest.Digest, open func(context.Context) (io.ReadCloser, error)) (Descriptor, error)
+}

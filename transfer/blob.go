@@ -15,7 +15,10 @@ import (
 func (r *run) pushBlob(ctx context.Context, d store.Descriptor) error {
 	r.tell(Event{Kind: BlobStarted, Descriptor: d})
 	outcome, err := store.Present, error(nil)
-	if !r.held[d.Digest] {
+	switch {
+	case r.opts.Sent[d.Digest]:
+		outcome = store.Copied
+	case !r.held[d.Digest]:
 		outcome, err = r.opts.Siblings.push(ctx, r.opts.Host, r.opts.Repository, store.Content{
 			Descriptor: d,
 			Open:       func(ctx context.Context, offset int64) (io.ReadCloser, error) { return r.open(ctx, d, offset) },

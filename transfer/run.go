@@ -56,6 +56,9 @@ type Options struct {
 	// Nil agrees. It is not asked where nothing is to be written, see
 	// [Result.Unchanged].
 	Gate func(ctx context.Context) error
+	// Sent are blobs that the destination has got for this run already: they count as
+	// copied, and it is not asked about them.
+	Sent map[digest.Digest]bool
 	// Feed is asked who wants to look at a blob that is being read from its first byte
 	// on. What it returns gets all that is read, and is closed when no more comes; it
 	// must neither fail nor wait. Nil, as an answer too, means nobody.

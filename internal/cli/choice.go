@@ -28,6 +28,9 @@ func (a *app) choice(flags copyFlags) (*choice, error) {
 	if flags.all && len(flags.platforms)+len(flags.targets) > 0 {
 		return nil, usagef("--all copies everything, and --platform and --for a part: write one of them")
 	}
+	if flags.convert && len(flags.targets) == 0 {
+		return nil, usagef("--convert converts to what a deploy target demands: name it with --for")
+	}
 	if len(flags.platforms) > 0 && len(flags.targets) > 0 {
 		return nil, usagef("--platform and --for both say what to copy: write one of them")
 	}

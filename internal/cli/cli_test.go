@@ -111,6 +111,7 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 //	torn:v1    declared as arm64, and it is; configured as amd64
 //	signed:v1  app:v1 without attestations; the index is signed, amd64 has an SBOM that is
 //	           signed, and arm64 a signature of cosign's
+//	zstd:v1    amd64, packed with zstd and with an attestation, and arm64
 //	shell:v1   amd64, a script without a shebang
 func publish(host string) error {
 	client := registry.New(registry.Options{})
@@ -124,6 +125,12 @@ func publish(host string) error {
 		"one": func(m *imagetest.Memory) {
 			one := m.AddImage(program(amd64, amd64), "")
 			m.AddIndex("v1", "", one, m.AddAttestation(one))
+		},
+		"zstd": func(m *imagetest.Memory) {
+			one := program(amd64, amd64)
+			one.Layers = []imagetest.Layer{imagetest.ZstdLayer(imagetest.File{Name: "app", Mode: 0o755, Body: string(imagetest.ELF(amd64, ""))})}
+			entry := m.AddImage(one, "")
+			m.AddIndex("v1", "", entry, m.AddImage(program(arm64, arm64), ""), m.AddAttestation(entry))
 		},
 		"signed": func(m *imagetest.Memory) {
 			one, two := m.AddImage(program(amd64, amd64), ""), m.AddImage(program(arm64, arm64), "")

@@ -25,7 +25,7 @@ type copyFlags struct {
 	platforms, targets []string
 	prove              string
 	all, dryRun        bool
-	referrers          bool
+	referrers, convert bool
 	jobs               int
 	list               string
 }
@@ -51,6 +51,10 @@ attestations, in an index whose entries are unchanged.
 With --referrers comes what is about the image or its platforms: what the registry lists
 as their referrers, and what cosign keeps under tags of its own. What the destination has
 of that kind stays.
+
+With --convert an image is brought into the form that a target of --for demands, where
+it has another: layers packed with gzip, Docker's media types. Its digest is another one
+then, and signatures and attestations do not cover it.
 
 Several DESTINATIONs get the same at the same time, and the source is read once. Where
 one of them fails, the others are written all the same.
@@ -87,6 +91,7 @@ berth copy --from-file images.txt --for fargate --for eks/arm64`,
 	cmd.Flags().StringArrayVar(&flags.platforms, "platform", nil, "copy exactly this platform (os/arch[/variant], repeatable)")
 	cmd.Flags().StringArrayVar(&flags.targets, "for", nil, "copy what this deploy target runs: NAME[/ARCH] or a platform (repeatable)")
 	cmd.Flags().BoolVar(&flags.all, "all", false, "copy everything, bit for bit, as is done without --for and --platform")
+	cmd.Flags().BoolVar(&flags.convert, "convert", false, "where a target of --for demands it: layers of zstd become gzip, OCI media types Docker's; the digest is another one then")
 	cmd.Flags().BoolVar(&flags.referrers, "referrers", false, "copy what refers to the image too: signatures, SBOMs and other attachments, and what refers to those")
 	cmd.Flags().StringVar(&flags.prove, "prove", "auto", "refuse the tag where the image provably fails to start (auto), also where that cannot be told (always), or never")
 	cmd.Flags().BoolVarP(&flags.dryRun, "dry-run", "n", false, "say what would be copied, and write nothing")
@@ -226,9 +231,13 @@ type copying struct {
 	from   string
 	srcRef store.Reference
 	src    store.Source
-	legs   []*leg
 	// siblings are set where other images are copied beside this one.
 	siblings *transfer.Siblings
+	// opening is the source, opened.
+	opening *image.Opening
+	// content is where blobs are from, those that were converted too.
+	content convertible
+	legs    []*leg
 }
 
 // leg is the way to one destination.
@@ -245,54 +254,98 @@ type leg struct {
 
 // plan says what would be copied.
 func (c *copying) plan(ctx context.Context) error {
-	im, err := image.Open(ctx, c.src, c.srcRef.Identifier())
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	im, err := c.opening.Manifests(ctx)
 	if err != nil {
 		return err
 	}
-	return c.planOf(ctx, im, c.legs)
+	whole := *im
+	whole.Manifests = c.opening.Configs(ctx, im.Manifests)
+	return c.planOf(ctx, &whole, c.legs)
+}
+
+// begin opens the source.
+func (c *copying) begin(ctx context.Context) (err error) {
+	c.opening, err = image.Begin(ctx, c.src, c.srcRef.Identifier())
+	c.content.BlobReader = c.opening
+	return err
 }
 
 // planOf plans the ways to legs.
 func (c *copying) planOf(ctx context.Context, im *image.Image, legs []*leg) error {
-	attached := map[digest.Digest]*report.Attachments{} // by the root of the selection
+	planned := map[digest.Digest]*report.Copied{} // by the root of the selection
 	for _, l := range legs {
 		selection, err := c.choice.selection(im, c.from, l.ref)
 		if err != nil {
 			return usageError{fmt.Errorf("%s: %w", c.from, err)}
 		}
 		root := selection.Root.Descriptor.Digest
-		if c.flags.referrers && attached[root] == nil {
-			if attached[root], err = c.attached(ctx, im, selection); err != nil {
+		if planned[root] == nil {
+			var dst store.Destination
+			if len(legs) == 1 {
+				dst = l.dst
+			}
+			if planned[root], err = c.planned(ctx, im, selection, dst); err != nil {
 				return err
 			}
 		}
-		l.copied = &report.Copied{Selection: selection, Attachments: attached[root]}
-		var opts transfer.PlanOptions
-		if l.copied.Attachments != nil {
-			opts.Attached = l.copied.Attachments.Found
-		}
-		if l.copied.Plan, err = transfer.New(selection, opts); err != nil {
-			return err
-		}
+		copied := *planned[root]
+		l.copied = &copied
 	}
 	return nil
 }
 
-// attached finds what is about a selection, and what is about the source's index where
-// that is not what is copied.
-func (c *copying) attached(ctx context.Context, im *image.Image, selection *image.Selection) (*report.Attachments, error) {
-	found, err := image.FindAttached(ctx, c.src, selection.Digests())
+// planned is the plan of a selection. dst takes what is converted, and may be nil.
+func (c *copying) planned(ctx context.Context, im *image.Image, selection *image.Selection, dst store.Destination) (*report.Copied, error) {
+	copied := &report.Copied{Selection: selection}
+	var err error
+	if c.flags.convert {
+		c.sayConverting(selection)
+		if copied.Converted, err = c.convert(ctx, selection, dst); err != nil {
+			return nil, err
+		}
+	}
+	if copied.Converted != nil {
+		copied.Selection = copied.Converted.Selection
+		c.content.converted = append(c.content.converted, copied.Converted)
+	}
+	var opts transfer.PlanOptions
+	if c.flags.referrers {
+		if copied.Attachments, err = c.attached(ctx, im, copied); err != nil {
+			return nil, err
+		}
+		opts.Attached = copied.Attachments.Found
+	}
+	copied.Plan, err = transfer.New(copied.Selection, opts)
+	return copied, err
+}
+
+// attached finds what is about a selection, and what is about what the selection was
+// made of.
+func (c *copying) attached(ctx context.Context, im *image.Image, copied *report.Copied) (*report.Attachments, error) {
+	found, err := image.FindAttached(ctx, c.src, copied.Selection.Digests())
 	if err != nil {
 		return nil, err
 	}
 	a := &report.Attachments{Attachments: found}
-	if im.Root.Descriptor.Digest != selection.Root.Descriptor.Digest {
-		left, err := image.FindAttached(ctx, c.src, []digest.Digest{im.Root.Descriptor.Digest})
-		if err != nil {
-			return nil, err
-		}
-		a.Left = left.Found
+	var made []digest.Digest
+	if root := im.Root.Descriptor.Digest; root != copied.Selection.Root.Descriptor.Digest {
+		made = append(made, root)
 	}
+	if copied.Converted != nil {
+		for _, one := range copied.Converted.Conversions {
+			if !slices.Contains(made, one.From) {
+				made = append(made, one.From)
+			}
+		}
+	}
+	left, err := image.FindAttached(ctx, c.src, made)
+	if err != nil {
+		return nil, err
+	}
+	a.Left = left.Found
 	return a, nil
 }
 
@@ -305,13 +358,12 @@ func (c *copying) run(ctx context.Context) error {
 	if err := c.open(ctx); err != nil {
 		return err
 	}
-	opening, err := image.Begin(ctx, c.src, c.srcRef.Identifier())
-	if err != nil {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
 	var open []*leg
 	for _, l := range c.legs {
-		if l.err == nil && !l.unchanged(ctx, opening) {
+		if l.err == nil && !l.unchanged(ctx, c.opening) {
 			open = append(open, l)
 		}
 	}
@@ -319,7 +371,7 @@ func (c *copying) run(ctx context.Context) error {
 		return nil
 	}
 	indexes := !slices.ContainsFunc(open, func(l *leg) bool { return !l.ref.TakesIndex() })
-	im, err := c.choice.open(ctx, opening, indexes)
+	im, err := c.choice.open(ctx, c.opening, indexes)
 	if err != nil {
 		return err
 	}
@@ -334,12 +386,12 @@ func (c *copying) run(ctx context.Context) error {
 	}
 	prover := c.app.prover(nil)
 	prover.Pool = prover.NewPool()
-	gates := c.gates(ctx, opening, prover, open)
+	gates := c.gates(ctx, prover, open)
 	feeds := c.feeds(prover, open)
 	progress := c.app.progress(names, plans...)
-	readers := []store.BlobReader{opening}
+	readers := []store.BlobReader{&c.content}
 	if len(open) > 1 {
-		shared := transfer.Share(ctx, opening, plans...)
+		shared := transfer.Share(ctx, &c.content, plans...)
 		defer shared.Close()
 		readers = readers[:0]
 		for i := range open {
@@ -350,6 +402,7 @@ func (c *copying) run(ctx context.Context) error {
 	for i, l := range open {
 		tell := progress.of(i)
 		opts := transfer.Options{
+			Sent: l.sent(),
 			Feed: feeds.of,
 			Progress: func(e transfer.Event) {
 				if e.Kind == transfer.BlobDone {
@@ -413,16 +466,16 @@ func (l *leg) unchanged(ctx context.Context, opening *image.Opening) bool {
 }
 
 // gates are what decides over the tags: one gate for each root.
-func (c *copying) gates(ctx context.Context, opening *image.Opening, prover check.Prover, legs []*leg) map[digest.Digest]*gate {
+func (c *copying) gates(ctx context.Context, prover check.Prover, legs []*leg) map[digest.Digest]*gate {
 	gates := map[digest.Digest]*gate{}
 	for _, l := range legs {
 		root := l.copied.Plan.Root.Digest
 		if gates[root] != nil {
 			continue
 		}
-		gates[root] = newGate(ctx, c.flags.prove, prover, opening, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
+		gates[root] = newGate(ctx, c.flags.prove, prover, &c.content, func(ctx context.Context) (*image.Selection, []*check.Subject, error) {
 			whole := *l.copied.Selection
-			whole.Manifests = opening.Configs(ctx, whole.Manifests)
+			whole.Manifests = c.opening.Configs(ctx, whole.Manifests)
 			for _, m := range whole.Manifests {
 				if m.Err != nil {
 					return nil, nil, &transfer.CopyError{End: transfer.Source, Descriptor: m.Descriptor, Err: m.Err}
@@ -449,7 +502,7 @@ func (c *copying) feeds(prover check.Prover, legs []*leg) *feeds {
 func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, opts transfer.Options, ended func()) (err error) {
 	opts.Tag, opts.Digest, opts.Jobs, opts.MountFrom = l.ref.Tag, l.ref.Digest, l.flags.jobs, mountFrom(l.srcRef, l.ref)
 	opts.Siblings, opts.Host, opts.Repository = l.siblings, l.ref.Host, l.ref.Repository
-	opts.Current, opts.Gate = l.current, gate.ask
+	opts.Current, opts.Gate = l.current, func(ctx context.Context) error { return l.choice.convertHint(l.flags, gate.ask(ctx)) }
 	l.copied.Result, err = l.copied.Plan.Run(ctx, src, l.dst, opts)
 	ended()
 	if err == nil && l.copied.Result.Unchanged {
@@ -459,6 +512,14 @@ func (l *leg) run(ctx context.Context, src store.BlobReader, gate *gate, opts tr
 		}
 	}
 	return err
+}
+
+// sent is what the destination has got while it was converted.
+func (l *leg) sent() map[digest.Digest]bool {
+	if l.copied.Converted == nil {
+		return nil
+	}
+	return l.copied.Converted.Sent
 }
 
 // intend tells the client what will be needed on each destination's registry.

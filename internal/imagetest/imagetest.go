@@ -15,6 +15,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -90,6 +91,14 @@ func GzipLayer(files ...File) Layer {
 	must(err)
 	must(w.Close())
 	return Layer{MediaType: v1.MediaTypeImageLayerGzip, Raw: buf.Bytes(), DiffID: digest.FromBytes(raw)}
+}
+
+// ZstdLayer packs files into a layer compressed with zstd.
+func ZstdLayer(files ...File) Layer {
+	raw := Tar(files...)
+	w, err := zstd.NewWriter(nil)
+	must(err)
+	return Layer{MediaType: v1.MediaTypeImageLayerZstd, Raw: w.EncodeAll(raw, nil), DiffID: digest.FromBytes(raw)}
 }
 
 // TarLayer packs files into a layer that is not compressed, which costs tests with
