@@ -25,7 +25,12 @@ type comparison struct {
 }
 
 // compare prints how long berth copy and its peers take for the same work.
-func compare(ctx context.Context, rounds int) (err error) {
+func compare(ctx context.Context, rounds int) error {
+	return compareWith(ctx, rounds, (*comparison).transfers, (*comparison).roundTrips, (*comparison).many)
+}
+
+// compareWith prints some of the parts.
+func compareWith(ctx context.Context, rounds int, parts ...func(*comparison) error) (err error) {
 	fmt.Println("building berth, the peers and the registry into bin/bench …")
 	built, err := build(ctx)
 	if err != nil {
@@ -41,10 +46,17 @@ func compare(ctx context.Context, rounds int) (err error) {
 	if built.missing != "" {
 		fmt.Println(built.missing)
 	}
-	if err := c.transfers(); err != nil {
-		return err
+	for _, part := range parts {
+		if err := part(c); err != nil {
+			return err
+		}
 	}
-	return c.roundTrips()
+	return nil
+}
+
+// compareMany is the last part of compare alone.
+func compareMany(ctx context.Context) error {
+	return compareWith(ctx, 1, (*comparison).many)
 }
 
 // transfers compares times of the large image.

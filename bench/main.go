@@ -40,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | faults [MATCH] | figures")
+		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | many | faults [MATCH] | figures")
 	}
 	command, args := args[0], args[1:]
 	switch {
@@ -50,6 +50,10 @@ func run(ctx context.Context, args []string) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("stopped after %s", bound))
 		defer cancel()
 		return faults(ctx, strings.Join(args, ""))
+	case command == "many" && len(args) == 0:
+		ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("stopped after %s", bound))
+		defer cancel()
+		return compareMany(ctx)
 	case command == "copy" && len(args) <= 1:
 		n := rounds
 		if len(args) == 1 {
@@ -67,5 +71,5 @@ func run(ctx context.Context, args []string) error {
 	case command == "time" && len(args) > 0:
 		return stopwatch(ctx, args)
 	}
-	return fmt.Errorf("%s %q is not known: copy [ROUNDS], faults [MATCH] or figures", command, args)
+	return fmt.Errorf("%s %q is not known: copy [ROUNDS], many, faults [MATCH] or figures", command, args)
 }

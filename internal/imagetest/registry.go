@@ -52,23 +52,30 @@ func Serve(tb testing.TB, handler http.Handler, middleware ...Middleware) string
 // NewRegistry is the handler of an empty registry in memory: that of
 // go-containerregistry, and as strict as real registries in what it leaves out.
 // Blobs belong to a repository and can be mounted from another, ranges may be
-// open, and a manifest is refused while something that it refers to is missing.
+// open, pieces of an upload come in order and a session is used once, a manifest is
+// refused while something that it refers to is missing, and one that is deleted takes
+// its tags along.
 func NewRegistry() http.Handler {
 	blobs := &blobs{content: map[string][]byte{}}
 	return &strict{
-		blobs: blobs,
+		blobs:   blobs,
+		uploads: uploads{blobs: blobs, sessions: map[string]*upload{}},
 		next:  registry.New(registry.WithBlobHandler(blobs), registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))),
 	}
 }
 
 type strict struct {
-	blobs *blobs
-	next  http.Handler
+	blobs   *blobs
+	uploads uploads
+	next    http.Handler
 }
 
 var registryPath = regexp.MustCompile(`^/v2/(.+)/(blobs|manifests)/([^/]+)/?$`)
 
 func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.uploads.serve(w, r) {
+		return
+	}
 	part := registryPath.FindStringSubmatch(r.URL.Path)
 	if part == nil {
 		s.next.ServeHTTP(w, r)
@@ -89,13 +96,16 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		mount := r.URL.Query().Get("mount")
 		raw, ok := s.blobs.find(r.URL.Query().Get("from"), mount)
 		if !ok {
-			break
+			s.uploads.begin(w, repository)
+			return
 		}
 		s.blobs.keep(repository, mount, raw)
 		w.Header().Set("Location", "/v2/"+repository+"/blobs/"+mount)
 		w.Header().Set("Docker-Content-Digest", mount)
 		w.WriteHeader(http.StatusCreated)
 		return
+	case kind == "manifests" && r.Method == http.MethodDelete && strings.Contains(name, ":"):
+		s.untag(repository, name)
 	case kind == "manifests" && r.Method == http.MethodPut:
 		raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, store.MaxManifestSize))
 		if err != nil {
@@ -109,6 +119,24 @@ func (s *strict) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(raw))
 	}
 	s.next.ServeHTTP(w, r)
+}
+
+// untag deletes the tags of a manifest.
+func (s *strict) untag(repository, digest string) {
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		answer := httptest.NewRecorder()
+		s.next.ServeHTTP(answer, httptest.NewRequest(method, "/v2/"+repository+path, http.NoBody))
+		return answer
+	}
+	var list struct{ Tags []string }
+	if json.Unmarshal(ask(http.MethodGet, "/tags/list").Body.Bytes(), &list) != nil {
+		return // there is no such repository
+	}
+	for _, tag := range list.Tags {
+		if ask(http.MethodHead, "/manifests/"+tag).Header().Get("Docker-Content-Digest") == digest {
+			ask(http.MethodDelete, "/manifests/"+tag)
+		}
+	}
 }
 
 // complete tells whether a manifest may be stored. That the children of an index
