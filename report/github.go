@@ -57,11 +57,7 @@ func (u uncertain) annotation() string {
 	if u.pos.File != "" {
 		pos = &u.pos
 	}
-	text := "berth could not tell: " + u.message
-	if u.name != "" {
-		text = u.name + ": " + text
-	}
-	return annotation(command, pos, "unknown", text)
+	return annotation(command, pos, "unknown", "berth could not tell: "+u.sentence())
 }
 
 func annotation(command string, pos *workload.Pos, title, text string) string {

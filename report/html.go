@@ -222,7 +222,7 @@ func (p *htmlPage) section(name, title string, findings []check.Located, problem
 		}
 	}
 	for _, u := range unknown {
-		item := htmlItem{Kind: "unknown", Label: "unknown", Message: printable(u.name + ": " + u.message)}
+		item := htmlItem{Kind: "unknown", Label: "unknown", Message: printable(u.sentence())}
 		if u.pos.File != "" {
 			item.At = printable(u.pos.String())
 		}

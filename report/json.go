@@ -174,7 +174,7 @@ func (f *jsonFormat) Check(report *check.Report) error {
 		s := r.Subject
 		d := resultDocument{
 			Reference: s.Name, Why: s.Need.Why,
-			Verdict: r.Verdict, Findings: r.Findings, Unknowns: r.Unknowns,
+			Verdict: r.Verdict, Findings: findings(r.Findings), Unknowns: append([]string{}, r.Unknowns...),
 		}
 		if platform.Known(s.Need.Platform) {
 			d.Needed = platform.Format(s.Need.Platform)
@@ -196,10 +196,19 @@ func (f *jsonFormat) Check(report *check.Report) error {
 	return f.write(doc)
 }
 
+// findings has lists where there are none, as the schema says.
+func findings(all []check.Finding) []check.Finding {
+	all = append([]check.Finding{}, all...)
+	for i := range all {
+		all[i].Fixes = append([]check.Fix{}, all[i].Fixes...)
+	}
+	return all
+}
+
 func fileDocuments(files []check.FileResult) []fileDocument {
 	docs := []fileDocument{}
 	for _, f := range files {
-		d := fileDocument{File: f.Reading.File.Name, Findings: f.Findings, Problems: []problemDocument{}}
+		d := fileDocument{File: f.Reading.File.Name, Findings: findings(f.Findings), Problems: []problemDocument{}}
 		if f.Reading.Format != nil {
 			d.Format = f.Reading.Format.Name
 		}

@@ -115,6 +115,8 @@ func TestJSONMatchesItsSchema(t *testing.T) {
 		{"plan of a copy", "copy-v1", func(f Format) error { return f.Copy(&planned) }},
 		{"targets", "targets-v1", func(f Format) error { return f.Targets(set.All()) }},
 		{"no targets", "targets-v1", func(f Format) error { return f.Targets(nil) }},
+		{"deployment files", "report-v1", func(f Format) error { return f.Check(deployment(t)) }},
+		{"hostile files", "report-v1", func(f Format) error { return f.Check(hostile(t)) }},
 		{"no results", "report-v1", func(f Format) error { return f.Check(&check.Report{}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -198,7 +198,7 @@ func (u uncertain) markdown() string {
 	if u.pos.File != "" {
 		at = mdCode(u.pos.String()) + ": "
 	}
-	return "- " + at + mdCode(u.name) + ": " + mdText(u.message) + "\n"
+	return "- " + at + mdText(u.sentence()) + "\n"
 }
 
 // mdText is foreign text in a paragraph: nothing in it is markup, and nobody is notified.

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"berth/check"
 	"berth/platform"
@@ -175,6 +176,14 @@ type uncertain struct {
 	message string
 	// failed says that something could not be read; otherwise it is open by its nature.
 	failed bool
+}
+
+// sentence names the image, unless the message does.
+func (u uncertain) sentence() string {
+	if u.name == "" || strings.Contains(u.message, u.name) {
+		return u.message
+	}
+	return u.name + ": " + u.message
 }
 
 // uncertainties are what results leave unknown, each sentence once for a place.

@@ -402,14 +402,14 @@ func (o *outline) sarifInvocation() sarifInvocation {
 		all.Notifications = append(all.Notifications, n)
 	}
 	for _, u := range uncertainties(o.asked) {
-		add(sarifUnknown, u.failed, u.name+": "+u.message, sarifLocation{Logical: []sarifLogical{{Name: u.name, Full: u.name, Kind: "image"}}})
+		add(sarifUnknown, u.failed, u.sentence(), sarifLocation{Logical: []sarifLogical{{Name: u.name, Full: u.name, Kind: "image"}}})
 	}
 	for _, f := range o.files {
 		for _, p := range f.problems {
 			add(sarifProblem, !p.Open, p.Message, sarifLocation{Physical: sarifPhysicalOf(p.Pos, "")})
 		}
 		for _, u := range f.uncertainties() {
-			add(sarifUnknown, u.failed, u.name+": "+u.message, sarifLocation{Physical: sarifPhysicalOf(u.pos, "")})
+			add(sarifUnknown, u.failed, u.sentence(), sarifLocation{Physical: sarifPhysicalOf(u.pos, "")})
 		}
 	}
 	return all

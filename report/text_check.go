@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -125,22 +126,27 @@ func (d *deployed) file(f *fileOutline) {
 	}
 	d.columns(rows)
 	d.bare = len(rows) == 0
-	for _, p := range f.problems {
-		d.gap()
-		kind := d.bad("broken")
-		if p.Open {
-			kind = d.unsure("unknown")
-		}
-		d.line("  %s %s", d.at(p.Pos), kind)
-		d.line("    %s", printable(p.Message))
-	}
 	for _, l := range f.findings {
 		if l.Ignored == "" {
 			d.located(l.Finding)
 		}
 	}
-	for _, u := range f.uncertainties() {
-		d.uncertain(u)
+	unknown := f.uncertainties()
+	switch {
+	case len(f.problems)+len(unknown) > 0:
+		d.gap()
+	case d.bare && len(f.findings) == 0:
+		d.line("  %s", d.dim("it names no image"))
+	}
+	for _, p := range f.problems {
+		kind := d.bad("broken")
+		if p.Open {
+			kind = d.unsure("unknown")
+		}
+		d.line("  %s %s %s", d.at(p.Pos), kind, printable(p.Message))
+	}
+	for _, u := range unknown {
+		d.line("  %s %s %s", d.at(u.pos), d.unsure("unknown"), printable(u.sentence()))
 	}
 }
 
@@ -150,7 +156,7 @@ func (d *deployed) containerRows(f *fileOutline, results []check.Result) [][]str
 	var platforms [][]string
 	for _, r := range results {
 		s := r.Subject
-		row := []string{d.verdictMark(r), printable(f.containerName(s.Origin)), printable(s.Name), "", d.ending(r)}
+		row := []string{d.verdictMark(r), printable(f.containerName(s.Origin)), printable(cmp.Or(s.Name, "-")), "", d.ending(r)}
 		at := "unknown platform"
 		if platform.Known(s.Need.Platform) {
 			at = platform.Format(s.Need.Platform)
@@ -278,18 +284,6 @@ func (d *deployed) change(fix check.Fix) {
 			d.line("        %s %s", d.dim(fmt.Sprintf("%4d", c.line+i)), d.good("+ "+expanded(line)))
 		}
 	}
-}
-
-func (d *deployed) uncertain(u uncertain) {
-	d.gap()
-	before, again := d.said[u.message]
-	if again {
-		d.line("  %s %s%s", d.at(u.pos), d.unsure("unknown"), d.dim(", as at "+printable(before.String())))
-		return
-	}
-	d.said[u.message] = u.pos
-	d.line("  %s %s", d.at(u.pos), d.unsure("unknown"))
-	d.line("    %s: %s", printable(u.name), printable(u.message))
 }
 
 // closing sums a report up in a line.
