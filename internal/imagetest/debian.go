@@ -31,6 +31,27 @@ var debianArchitectures = map[string]string{
 // finds its own; nothing is installed and apt's state stays as it is.
 func DebianFiles(tb testing.TB, p platform.Platform, packages ...string) []File {
 	tb.Helper()
+	var files []File
+	folders := map[string]bool{} // several packages bring /usr, and Docker refuses a layer that has a path twice
+	each := DebianPackages(tb, p, packages...)
+	for _, name := range packages {
+		for _, f := range each[name] {
+			if f.Type == tar.TypeDir {
+				if folders[f.Name] {
+					continue
+				}
+				folders[f.Name] = true
+			}
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// DebianPackages is [DebianFiles] by package. One call for many costs one update of apt's
+// lists, which takes longer than most downloads.
+func DebianPackages(tb testing.TB, p platform.Platform, packages ...string) map[string][]File {
+	tb.Helper()
 	aptGet, dpkgDeb := Program(tb, "apt-get", "apt"), Program(tb, "dpkg-deb", "dpkg")
 	architecture, ok := debianArchitectures[platform.Format(p)]
 	if !ok {
@@ -72,22 +93,14 @@ func DebianFiles(tb testing.TB, p platform.Platform, packages ...string) []File 
 	if err != nil || len(archives) != len(packages) {
 		tb.Fatalf("apt-get download of %q left %q, %v", packages, archives, err)
 	}
-	var files []File
-	folders := map[string]bool{} // several packages bring /usr, and Docker refuses a layer that has a path twice
+	files := map[string][]File{}
 	for _, archive := range archives {
 		raw, err := exec.CommandContext(tb.Context(), dpkgDeb, "--fsys-tarfile", archive).Output()
 		if err != nil {
 			tb.Fatalf("unpacking %s: %v", filepath.Base(archive), withStderr(err))
 		}
-		for _, f := range readTar(tb, raw) {
-			if f.Type == tar.TypeDir {
-				if folders[f.Name] {
-					continue
-				}
-				folders[f.Name] = true
-			}
-			files = append(files, f)
-		}
+		name, _, _ := strings.Cut(filepath.Base(archive), "_")
+		files[name] = readTar(tb, raw)
 	}
 	return files
 }
