@@ -208,7 +208,7 @@ func (f *functions) parameter(name string, p Node, pos Pos) tree {
 	t := text(pos, value)
 	if !given {
 		if !def.IsScalar() {
-			return unknownAt(pos, "${"+name+"}", "parameter "+name+" has no default")
+			return unknownAt(pos, "${"+name+"}", "parameter "+name+" has no default (--parameter-overrides "+name+"=…)")
 		}
 		t = text(pos, def.Text())
 		t.node, t.allowed, t.via = def, p.Get("AllowedValues"), "the default of parameter "+name

@@ -19,13 +19,16 @@ var ecsTaskDefinition = &Format{
 	Name:  "ecs-task-definition",
 	Title: "ECS task definition",
 	Files: []string{"*.json", "*.yaml", "*.yml"},
-	Mark:  regexp.MustCompile(`containerDefinitions["']?\s*:`),
+	Mark:  ecsMark,
 	is: func(f *File) bool {
 		documents, err := f.Documents()
 		return err == nil && slices.ContainsFunc(documents, func(n Node) bool { return ecsTask(n).Exists() })
 	},
 	read: (*reader).readECS,
 }
+
+// ecsMark is what every task definition has.
+var ecsMark = regexp.MustCompile(`containerDefinitions["']?\s*:`)
 
 // ecsTask is the task definition in a document, or nothing.
 func ecsTask(n Node) Node {
@@ -53,6 +56,9 @@ func (r *reader) readECS() {
 			task.launch = r.ecsServicesBeside(w.Name)
 		}
 		task.read(w)
+		if n.Get("AWSEBDockerrunVersion").Exists() { // Dockerrun.aws.json, version 2: its containers are those of ECS
+			w.Kind, w.Requirement, w.SetPlatform = "Elastic Beanstalk containers", defaultOf(r.target("elasticbeanstalk"), "the environment decides", n.Pos()), nil
+		}
 		r.add(w)
 	}
 }
@@ -423,8 +429,10 @@ const maxBeside = 200
 // maxServiceSize bounds each: service definitions have some kilobytes.
 const maxServiceSize = 1 << 20
 
-// ecsBeside is what such a file, or another task definition, has in it.
-var ecsBeside = regexp.MustCompile(`"(launchType|capacityProviderStrategy|containerDefinitions)"`)
+// serviceName is what files of service definitions are called: "ecs-service-def.json" is
+// what ecspresso init writes. Others are not opened, so that a folder of many task
+// definitions is not read once for each.
+var serviceName = regexp.MustCompile(`(?i)(service|svc).*\.json$`)
 
 // ecsServicesBeside are how the service definitions in the same folder launch a family.
 // One that names no task definition (ecspresso) is for the only one there is.
@@ -432,55 +440,67 @@ func (r *reader) ecsServicesBeside(family string) []ecsLaunch {
 	if r.ReadDir == nil || r.ReadFile == nil || r.Name == Stdin {
 		return nil
 	}
-	names, err := r.ReadDir(path.Dir(r.Name))
+	names, err := r.ReadDir(path.Dir(strings.ReplaceAll(r.Name, `\`, "/")))
 	if err != nil {
 		return nil // a folder that cannot be read is said where it is walked
 	}
-	var launches []ecsLaunch
+	var named, unnamed []ecsLaunch
+	looked := 0
+	for _, name := range names {
+		if !serviceName.MatchString(name) || looked == maxBeside {
+			continue
+		}
+		looked++
+		s, ok := r.serviceBeside(name)
+		switch launch := (ecsLaunch{s.compatibility(), name, Pos{File: r.beside(name)}}); {
+		case !ok || launch.compatibility == "":
+		case s.TaskDefinition == nil:
+			unnamed = append(unnamed, launch)
+		case ecsFamily(*s.TaskDefinition) == family:
+			named = append(named, launch)
+		}
+	}
+	if len(named) == 0 && len(unnamed) > 0 && r.tasksBeside(names) == 1 {
+		return unnamed
+	}
+	return named
+}
+
+// ecsServiceDefinition is what create-service takes, as far as it matters here.
+type ecsServiceDefinition struct {
+	LaunchType               string
+	TaskDefinition           *string
+	CapacityProviderStrategy []struct{ CapacityProvider string }
+}
+
+func (s *ecsServiceDefinition) compatibility() string {
+	c := s.LaunchType
+	for _, p := range s.CapacityProviderStrategy {
+		c = ecsCapacity(p.CapacityProvider)
+	}
+	return c
+}
+
+func (r *reader) serviceBeside(name string) (s ecsServiceDefinition, ok bool) {
+	data, err := r.ReadFile(r.beside(name))
+	if err != nil || len(data) > maxServiceSize {
+		return s, false
+	}
+	return s, json.Unmarshal(data, &s) == nil // what is broken is said where it is read for itself
+}
+
+// tasksBeside is how many task definitions there are.
+func (r *reader) tasksBeside(names []string) int {
 	tasks := 0
-	var unnamed []ecsLaunch
 	for _, name := range names[:min(len(names), maxBeside)] {
 		if path.Ext(name) != ".json" {
 			continue
 		}
-		data, err := r.ReadFile(r.beside(name))
-		if err != nil || len(data) > maxServiceSize || !ecsBeside.Match(data) {
-			continue // it is read as a file of its own, which says so
-		}
-		var s struct {
-			LaunchType               string
-			TaskDefinition           json.RawMessage
-			CapacityProviderStrategy []struct{ CapacityProvider string }
-			ContainerDefinitions     json.RawMessage
-		}
-		if json.Unmarshal(data, &s) != nil {
-			continue
-		}
-		if s.ContainerDefinitions != nil || strings.HasPrefix(string(s.TaskDefinition), "{") {
+		if data, err := r.ReadFile(r.beside(name)); err == nil && ecsMark.Match(data) {
 			tasks++
-			continue
-		}
-		compatibility := s.LaunchType
-		for _, c := range s.CapacityProviderStrategy {
-			compatibility = ecsCapacity(c.CapacityProvider)
-		}
-		if compatibility == "" {
-			continue
-		}
-		launch := ecsLaunch{compatibility, name, Pos{File: r.beside(name)}}
-		if s.TaskDefinition == nil {
-			unnamed = append(unnamed, launch)
-			continue
-		}
-		var of string
-		if json.Unmarshal(s.TaskDefinition, &of) == nil && ecsFamily(of) == family {
-			launches = append(launches, launch)
 		}
 	}
-	if len(launches) == 0 && tasks == 1 {
-		launches = unnamed
-	}
-	return launches
+	return tasks
 }
 
 // ecsCapacity is the launch type of a capacity provider: others than those of Fargate are

@@ -1,0 +1,4 @@
+# nothing but a service
+resource "google_cloud_run_v2_service" "run" {
+  name = "run"
+}
