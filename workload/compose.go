@@ -163,7 +163,7 @@ func (l *composeLoader) service(s *composeService) {
 	if s.get("provider").Exists() {
 		return // something else than a container (docs.docker.com/reference/compose-file/services/#provider)
 	}
-	c := Container{Name: s.name, Image: s.get("image").value(), Process: s.process()}
+	c := Container{Image: s.get("image").value(), Process: s.process()}
 	build := s.get("build")
 	if build.Exists() {
 		c.Build = s.build()

@@ -306,8 +306,9 @@ func (s *nodeSelection) clusterDefault(cluster *target.Target, q Requirement, wh
 		q.Certainty, q.Why = Stated, cluster.Title+" runs "+platform.Format(*cluster.Default)+" only"
 		return q
 	}
-	// What keeps a pod from nodes of arm64 there is their taint.
-	if s.armTaint {
+	// What keeps a pod from nodes of arm64 of GKE is their taint; elsewhere the toleration of
+	// one that is not there changes nothing.
+	if s.armTaint && cluster.Name == "gke" {
 		q.Platforms = nil
 		for _, p := range cluster.Runs {
 			if s.mayLand(p.OS, p.Architecture) && p.OS == cluster.Default.OS {
@@ -390,6 +391,10 @@ func implied(key, value string) (os, arch string) {
 		return "", map[string]string{"aws": "arm64", "intel": "amd64", "amd": "amd64"}[value]
 	case "cloud.google.com/machine-family":
 		return "", machineArchitecture(value + "-")
+	case "cloud.google.com/compute-class":
+		if value == "autopilot-arm" { // docs.cloud.google.com/kubernetes-engine/docs/how-to/autopilot-arm-workloads
+			return "", "arm64"
+		}
 	case "kubernetes.azure.com/os-sku":
 		switch {
 		case strings.HasPrefix(value, "Windows"):
