@@ -54,7 +54,7 @@ func compareWith(ctx context.Context, rounds int, parts ...func(*comparison) err
 	return nil
 }
 
-// compareMany is the last part of compare alone.
+// compareMany prints the last part of compare alone.
 func compareMany(ctx context.Context) error {
 	return compareWith(ctx, 1, (*comparison).many)
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"berth/internal/imagetest"
@@ -18,8 +17,6 @@ const (
 	manyImages = 200
 	// manyPerRuntime of them have a runtime in common, and all of a platform their base.
 	manyPerRuntime = 20
-	// manyRTT is how far away they are copied to. At 50 ms a loop takes an hour.
-	manyRTT = 10 * time.Millisecond
 )
 
 // many compares the copy of many images that share layers: berth in one go, each peer
@@ -33,40 +30,39 @@ func (c *comparison) many() error {
 	if err := c.pushMany(p.src.host); err != nil {
 		return err
 	}
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Printf("\n%d images × 8 platforms × 3 layers, of which 2 are shared, to as many new repositories; once\n", manyImages)
-	fmt.Fprintf(out, "\tSECONDS, LOOPBACK\t× BERTH\tSECONDS, %d ms\t× BERTH\n", manyRTT.Milliseconds())
+	fmt.Printf("\n%d images × 8 platforms × 3 layers, of which 2 are shared, to as many new repositories, loopback; once\n", manyImages)
 	ways := []contender{{name: "berth --from-file"}}
 	for _, peer := range c.programs.peers {
 		if !strings.HasPrefix(peer.name, "skopeo") { // whose loop takes longer than all the rest
 			ways = append(ways, peer)
 		}
 	}
-	var first [2]float64
-	for i := range ways {
-		var took [2]time.Duration
-		for j, rtt := range []time.Duration{0, manyRTT} {
-			from, to := p.src.host, p.dst.host
-			if p.setRTT(rtt); rtt > 0 {
-				from, to = p.src.line.host(), p.dst.line.host()
-			}
-			to += "/" + c.unused()
-			if i == 0 {
-				took[j], err = c.inOneGo(from, to)
-			} else {
-				took[j], err = c.inALoop(&ways[i], from, to)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if i == 0 {
-			first = [2]float64{took[0].Seconds(), took[1].Seconds()}
-		}
-		fmt.Fprintf(out, "%s\t%.1f\t%.1f\t%.1f\t%.1f\n", ways[i].name, took[0].Seconds(), took[0].Seconds()/first[0], took[1].Seconds(), took[1].Seconds()/first[1])
+	width := 0
+	for _, one := range ways {
+		width = max(width, len(one.name)+len(inALoop))
 	}
-	return out.Flush()
+	var first float64
+	fmt.Printf("%-*s   SECONDS   × BERTH\n", width, "")
+	for i := range ways {
+		var took time.Duration
+		name, to := ways[i].name, p.dst.host+"/"+c.unused()
+		if i == 0 {
+			took, err = c.inOneGo(p.src.host, to)
+			first = took.Seconds()
+		} else {
+			took, err = c.inALoop(&ways[i], p.src.host, to)
+			name += inALoop
+		}
+		if err != nil {
+			return err
+		}
+		// At once, because the next takes minutes.
+		fmt.Printf("%-*s   %-7.1f   %.1f\n", width, name, took.Seconds(), took.Seconds()/first)
+	}
+	return nil
 }
+
+const inALoop = ", in a loop"
 
 // pushMany pushes the images as app0, app1 …
 func (c *comparison) pushMany(host string) error {

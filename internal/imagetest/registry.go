@@ -60,7 +60,7 @@ func NewRegistry() http.Handler {
 	return &strict{
 		blobs:   blobs,
 		uploads: uploads{blobs: blobs, sessions: map[string]*upload{}},
-		next:  registry.New(registry.WithBlobHandler(blobs), registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))),
+		next:    registry.New(registry.WithBlobHandler(blobs), registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))),
 	}
 }
 
