@@ -20,8 +20,8 @@ const (
 	// maxWindows bounds the windows of all blobs that are being shared: one for each of
 	// [DefaultJobs].
 	maxWindows = DefaultJobs * shareWindow
-	// sharePatience is how long a destination may hold up the others over one blob, in
-	// all. It is longer than a registry takes to open an upload, and short beside a copy
+	// sharePatience is how long a destination may hold up the others over one blob, less
+	// the time in which it does not. It is longer than a registry takes to open an upload, and short beside a copy
 	// that is worth sharing.
 	sharePatience = 5 * time.Second
 )
@@ -31,8 +31,9 @@ const (
 //
 // Each run has a schedule and failures of its own. Those that send the same blob at
 // about the same time read it through a window, at the pace of the slowest. One that
-// holds up the others for 5 seconds over a blob, or that fails and has to send it again
-// from the start, reads it from the source by itself; the others go on.
+// holds up the others for 5 seconds more than it does not, because it stalls or has not
+// half their speed, reads from the source by itself from then on, and so does one that
+// has to send a blob again from its start; the others go on.
 type Shared struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -143,14 +144,19 @@ func (l *lane) end() {
 	l.goAlone()
 }
 
-// goAlone takes the lane out of what the others wait for. shared.mu is held.
+// goAlone takes the lane out of what the others wait for: it reads by itself from now
+// on, and goes on by itself where it is in the middle of a blob. shared.mu is held.
 func (l *lane) goAlone() {
 	l.alone = true
 	for _, b := range l.shared.blobs {
-		if b.expected[l] {
-			delete(b.expected, l)
-			b.tell()
+		delete(b.expected, l)
+		for r := range b.readers {
+			if r.lane == l {
+				r.detached = true
+				delete(b.readers, r)
+			}
 		}
+		b.tell()
 	}
 }
 
@@ -169,8 +175,10 @@ type sharedBlob struct {
 	// opened is set when the source has answered; err is how it ended, io.EOF at its end.
 	opened bool
 	err    error
-	// held is how long one reader has waited for others.
+	// held is how long one reader has waited for others, less the time since in which
+	// none did; awake is when that was counted last.
 	held    time.Duration
+	awake   time.Time
 	changed chan struct{} // closed when something changes
 }
 
@@ -234,7 +242,7 @@ func (b *sharedBlob) pump() {
 	from, err := s.src.Blob(ctx, b.desc, 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.opened, b.err = true, err
+	b.opened, b.err, b.awake = true, err, time.Now()
 	b.tell()
 	for b.err == nil && b.room(ctx) {
 		at := b.end % max(1, int64(len(b.window)))
@@ -296,6 +304,7 @@ func (b *sharedBlob) room(ctx context.Context) bool {
 // sleep waits for a change. While a reader is hungry that is counted, and has an end.
 func (b *sharedBlob) sleep(ctx context.Context, hungry bool) {
 	changed, started := b.changed, time.Now()
+	b.held, b.awake = max(0, b.held-started.Sub(b.awake)), started
 	var late <-chan time.Time
 	if hungry {
 		timer := time.NewTimer(sharePatience - b.held)
@@ -310,7 +319,8 @@ func (b *sharedBlob) sleep(ctx context.Context, hungry bool) {
 	}
 	b.shared.mu.Lock()
 	if hungry {
-		b.held += time.Since(started)
+		b.awake = time.Now()
+		b.held += b.awake.Sub(started)
 	}
 }
 
@@ -333,9 +343,7 @@ func (b *sharedBlob) detachSlowest() {
 	}
 	for r := range b.readers {
 		if r.offset == b.base && r.offset < b.end {
-			r.detached = true
 			r.lane.goAlone()
-			delete(b.readers, r)
 		}
 	}
 	b.tell()

@@ -389,15 +389,8 @@ func (c *copying) run(ctx context.Context) error {
 	gates := c.gates(ctx, prover, open)
 	feeds := c.feeds(prover, open)
 	progress := c.app.progress(names, plans...)
-	readers := []store.BlobReader{&c.content}
-	if len(open) > 1 {
-		shared := transfer.Share(ctx, &c.content, plans...)
-		defer shared.Close()
-		readers = readers[:0]
-		for i := range open {
-			readers = append(readers, shared.Reader(i))
-		}
-	}
+	readers, unshare := c.readers(ctx, open)
+	defer unshare()
 	var running sync.WaitGroup
 	for i, l := range open {
 		tell := progress.of(i)
@@ -485,6 +478,28 @@ func (c *copying) gates(ctx context.Context, prover check.Prover, legs []*leg) m
 		})
 	}
 	return gates
+}
+
+// readers are what each leg reads from: together, what several need is fetched once. A
+// docker-archive and a Docker daemon take one blob after the other, and would hold up
+// the others. The caller ends the sharing.
+func (c *copying) readers(ctx context.Context, legs []*leg) (readers []store.BlobReader, unshare func()) {
+	var together []int
+	var plans []*transfer.Plan
+	for i, l := range legs {
+		readers = append(readers, &c.content)
+		if l.ref.TakesIndex() {
+			together, plans = append(together, i), append(plans, l.copied.Plan)
+		}
+	}
+	if len(together) < 2 {
+		return readers, func() {}
+	}
+	shared := transfer.Share(ctx, &c.content, plans...)
+	for n, i := range together {
+		readers[i] = shared.Reader(n)
+	}
+	return readers, shared.Close
 }
 
 // feeds announces what the proof can learn from what is copied.
