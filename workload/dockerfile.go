@@ -3,6 +3,7 @@ package workload
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,15 @@ var dockerfile = &Format{
 	Files: []string{"Dockerfile", "dockerfile", "Containerfile", "Dockerfile.*", "Containerfile.*", "*.Dockerfile", "*.dockerfile", "*.Containerfile"},
 	Mark:  regexp.MustCompile(`(?im)^[ \t]*FROM[ \t]`),
 	is: func(f *File) bool {
-		return isDockerfileName(f.Name) && !strings.HasSuffix(f.Name, ".dockerignore")
+		if f.Name != Stdin {
+			return isDockerfileName(f.Name) && !strings.HasSuffix(f.Name, ".dockerignore")
+		}
+		if len(f.Data) > maxDockerfile {
+			return false
+		}
+		all, _, bad := parseDockerfile(f)
+		begins := slices.IndexFunc(all, func(i *instruction) bool { return i.name != "ARG" })
+		return bad == "" && begins >= 0 && all[begins].name == "FROM"
 	},
 	read: func(r *reader) { (&dockerReader{reader: r}).read() },
 }

@@ -139,3 +139,14 @@ func TestDockerfileEdits(t *testing.T) {
 		t.Errorf("only %d mistakes were mended", made)
 	}
 }
+
+// TestDockerfileOnStdin: there is no name that tells what it is.
+func TestDockerfileOnStdin(t *testing.T) {
+	for text, want := range map[string]bool{
+		"ARG A=1\nFROM alpine:$A\nRUN x\n": true, "FROM alpine\n": true, "select *\nFROM t\n": false, "RUN x\nFROM alpine\n": false, "a: |\n  FROM x\n": false, "": false,
+	} {
+		if got := Read(NewFile(Stdin, []byte(text)), Options{}).Format == dockerfile; got != want {
+			t.Errorf("%q: a Dockerfile: %t", text, got)
+		}
+	}
+}
