@@ -429,10 +429,13 @@ const maxBeside = 200
 // maxServiceSize bounds each: service definitions have some kilobytes.
 const maxServiceSize = 1 << 20
 
-// serviceName is what files of service definitions are called: "ecs-service-def.json" is
-// what ecspresso init writes. Others are not opened, so that a folder of many task
+// isServiceName tells what files of service definitions are called: "ecs-service-def.json"
+// is what ecspresso init writes. Others are not opened, so that a folder of many task
 // definitions is not read once for each.
-var serviceName = regexp.MustCompile(`(?i)(service|svc).*\.json$`)
+func isServiceName(name string) bool {
+	return strings.HasSuffix(name, ".json") &&
+		(strings.Contains(name, "service") || strings.Contains(name, "Service") || strings.Contains(name, "svc"))
+}
 
 // ecsServicesBeside are how the service definitions in the same folder launch a family.
 // One that names no task definition (ecspresso) is for the only one there is.
@@ -447,7 +450,7 @@ func (r *reader) ecsServicesBeside(family string) []ecsLaunch {
 	var named, unnamed []ecsLaunch
 	looked := 0
 	for _, name := range names {
-		if !serviceName.MatchString(name) || looked == maxBeside {
+		if !isServiceName(name) || looked == maxBeside {
 			continue
 		}
 		looked++
