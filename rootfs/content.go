@@ -49,6 +49,11 @@ type content struct {
 
 	// fed says that it comes from a feed, which does not know the DiffID until the end.
 	fed bool
+	// tried says that the table of contents was, claimed that what is known comes from it, and
+	// offsets where it says that the contents of files are.
+	tried   bool
+	claimed atomic.Bool
+	offsets []located
 	// asked says that the cache was.
 	asked bool
 	// repeated is the first path that it has twice, or empty.
@@ -100,7 +105,12 @@ func (c *content) next(ctx context.Context, position int64) (bool, error) {
 		if err := c.adopt(ctx); err != nil {
 			return false, err
 		}
-		if c.load(); c.done.Load() {
+		if c.load(); !c.done.Load() {
+			if err := c.readTOC(ctx); err != nil {
+				return false, err
+			}
+		}
+		if c.done.Load() {
 			return false, nil
 		}
 	}

@@ -55,6 +55,10 @@ func (f *FS) Head(ctx context.Context, path string, n int) ([]byte, error) {
 	if len(head) >= want {
 		return bytes.Clone(head[:max(want, 0)]), nil
 	}
+	if c.claimed.Load() {
+		head, err = c.readClaimed(ctx, l, i, want)
+		return head, interrupted(ctx, err)
+	}
 	head, err = c.readAgain(ctx, l, i, at.inode.ordinal, want)
 	return head, interrupted(ctx, err)
 }

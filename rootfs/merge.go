@@ -9,7 +9,8 @@ import (
 
 // Lstat returns what the merged file system has at path, which must be absolute and clean,
 // or else fs.ErrInvalid. It follows no symbolic link, neither the last component nor
-// those before: below a link or a file, nothing exists. fs.ErrNotExist is certain.
+// those before: below a link or a file, nothing exists. fs.ErrNotExist is certain, unless
+// [FS.Certain] is false.
 //
 // Further errors are a [BudgetError] or an [UnpackError], those of the sources, and those
 // of a layer that is corrupt: store.ErrCorrupt where it is not what its digest says.
@@ -75,6 +76,7 @@ func (f *FS) merge(ctx context.Context, parts []string, explicit bool) (place, e
 	var (
 		folder place        // the highest that is implied
 		cut    *BudgetError // why a layer was not read to its end
+		claims bool         // whether a layer's table of contents was believed
 		// made are the highest layers that make a folder of each component.
 		made = make([]*layer, len(parts))
 	)
@@ -84,8 +86,12 @@ func (f *FS) merge(ctx context.Context, parts []string, explicit bool) (place, e
 		if err != nil && (!errors.As(err, &cut) || !cut.spent) {
 			return place{}, err
 		}
+		if l.content.Load().claimed.Load() {
+			// Also where nothing is: fs.ErrNotExist has no place to say it.
+			claims, f.sampled = true, true
+		}
 		if c.ends == found {
-			here := place{layer: l, thing: c.thing, sampled: cut != nil}
+			here := place{layer: l, thing: c.thing, sampled: cut != nil || claims}
 			switch {
 			case folder.layer != nil && !c.entry.mode.IsDir():
 				c.ends = hidden
@@ -110,7 +116,7 @@ func (f *FS) merge(ctx context.Context, parts []string, explicit bool) (place, e
 	if folder.layer == nil && cut != nil {
 		return place{}, cut
 	}
-	folder.sampled = cut != nil
+	folder.sampled = cut != nil || claims
 	return folder, nil
 }
 

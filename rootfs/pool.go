@@ -64,9 +64,13 @@ type Part struct{ Offset, Length int64 }
 type key struct {
 	digest, diffID digest.Digest
 	size           int64
+	// claim is the table of contents that may be believed, where there is a budget.
+	claim claim
 }
 
-func (l *Layer) key() key { return key{l.Descriptor.Digest, l.DiffID, l.Descriptor.Size} }
+func (l *Layer) key() key {
+	return key{digest: l.Descriptor.Digest, diffID: l.DiffID, size: l.Descriptor.Size}
+}
 
 // NewPool returns a pool without layers.
 func NewPool(opts PoolOptions) *Pool { return newPool(opts, defaultBounds) }
@@ -88,7 +92,11 @@ func (p *Pool) New(layers []Layer, opts Options) *FS {
 		l := layers[i]
 		f.total += l.Descriptor.Size
 		view := &layer{Layer: &l, fs: f, lowest: i == 0}
-		view.content.Store(p.take(l.key()))
+		k := l.key()
+		if opts.MaxFetch > 0 {
+			k.claim = claimOf(l.Descriptor)
+		}
+		view.content.Store(p.take(k))
 		f.layers = append(f.layers, view)
 	}
 	return f

@@ -35,7 +35,16 @@
 // it, and "does not exist" costs everything that could still have it.
 //
 // A layer that is read to its end is verified: size and digest of what was fetched,
-// and the digest of what it unpacks to. A prefix cannot be.
+// and the digest of what it unpacks to. A prefix cannot be: [FS.Verify] reads all.
+//
+// With a budget, the table of contents of an eStargz or zstd:chunked layer stands for what the layer
+// brings. It is what its author says: an answer over it is sampled, fs.ErrNotExist included, and
+// [FS.Certain] says so.
+//
+// # What is shared and remembered
+//
+// File systems of one repository share what they read in a [Pool], a copy gives it the bytes that pass
+// by ([Pool.Feed]), and a [Cache] has what was read to its end and verified, in any run.
 package rootfs
 
 import (
@@ -132,7 +141,7 @@ func (f *FS) Fetched() int64 { return f.fetched.Load() }
 func (f *FS) Total() int64 { return f.total }
 
 // Certain tells whether every answer so far was certain. It is false once an answer was
-// [Info.Sampled] or a [BudgetError].
+// [Info.Sampled] or a [BudgetError], or stood on a table of contents.
 func (f *FS) Certain() bool { return !f.sampled }
 
 // Close ends the streams that nobody else needs. It returns the first failure to close one;

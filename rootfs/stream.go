@@ -24,9 +24,11 @@ type stream struct {
 	// reader is on whose behalf it is read.
 	reader *layer
 	// again says that it is a second pass, which may take all of the budget.
-	again  bool
-	ctx    context.Context
-	cancel context.CancelFunc
+	again bool
+	// claimed says that it starts where a table of contents says that a file does.
+	claimed bool
+	ctx     context.Context
+	cancel  context.CancelFunc
 
 	body    io.ReadCloser
 	read    int64 // of body
@@ -106,6 +108,9 @@ func (s *stream) fetch(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	f.fetched.Add(int64(n))
 	s.read += int64(n)
+	if s.claimed {
+		return n, err
+	}
 	s.hash.Write(p[:n]) // never fails
 	switch {
 	case s.read > k.size, err == io.EOF && s.read < k.size:

@@ -270,7 +270,11 @@ func (c *content) place(parent uint32, base, target string, e entry) (uint32, er
 func (c *content) account(name, target string) error {
 	c.tables.Add(int64(entryCost + len(name) + len(target)))
 	f := c.reader.fs
-	if tables, _ := f.memory(); tables > f.bounds.tables {
+	tables, _ := f.memory()
+	if c.reader.content.Load() != c {
+		tables += c.tables.Load() // in the making
+	}
+	if tables > f.bounds.tables {
 		return &BudgetError{Layer: c.digest, Limit: fmt.Sprintf("the names of all layers take more than %d MiB of memory", f.bounds.tables>>20), own: true}
 	}
 	return nil
