@@ -70,7 +70,8 @@ type ConvertOptions struct {
 	// To takes layers as they are packed, so that they are read and packed once. Nil
 	// leaves them to the run, which reads and packs them for a second time.
 	To store.StreamPusher
-	// Known and Keep remember what became of a layer, and may be nil.
+	// Known and Keep remember what became of a layer, and may be nil. They are called by
+	// several goroutines at once.
 	Known func(from digest.Digest) (to store.Descriptor, ok bool)
 	Keep  func(from digest.Digest, to store.Descriptor)
 }

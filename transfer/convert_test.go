@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -112,7 +114,7 @@ func TestConvert(t *testing.T) {
 // streams is an end that takes blobs whose digest comes last.
 type streams struct {
 	*end
-	failures int
+	failures atomic.Int32
 }
 
 func (s *streams) PushStream(ctx context.Context, _ digest.Digest, open func(context.Context) (io.ReadCloser, error)) (store.Descriptor, error) {
@@ -121,8 +123,7 @@ func (s *streams) PushStream(ctx context.Context, _ digest.Digest, open func(con
 		if err != nil {
 			return store.Descriptor{}, err
 		}
-		if s.failures > 0 {
-			s.failures--
+		if s.failures.Add(-1) >= 0 {
 			if err := r.Close(); err != nil {
 				return store.Descriptor{}, err
 			}
@@ -137,11 +138,21 @@ func (s *streams) PushStream(ctx context.Context, _ digest.Digest, open func(con
 }
 
 func TestConvertSendsAsItPacks(t *testing.T) {
-	src, dst := newEnd(packed()), &streams{newEnd(imagetest.New()), 1}
+	src, dst := newEnd(packed()), &streams{end: newEnd(imagetest.New())}
+	dst.failures.Store(1)
+	var mu sync.Mutex
 	kept := map[digest.Digest]store.Descriptor{}
-	opts := transfer.ConvertOptions{To: dst, Keep: func(from digest.Digest, to store.Descriptor) { kept[from] = to }}
-	opts.Known = func(from digest.Digest) (store.Descriptor, bool) { to, ok := kept[from]; return to, ok }
-	src.before = nil
+	opts := transfer.ConvertOptions{To: dst, Keep: func(from digest.Digest, to store.Descriptor) {
+		mu.Lock()
+		defer mu.Unlock()
+		kept[from] = to
+	}}
+	opts.Known = func(from digest.Digest) (store.Descriptor, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		to, ok := kept[from]
+		return to, ok
+	}
 	got := convert(t, src, transfer.Form{Gzip: true}, transfer.ConvertOptions{To: opts.To})
 	if len(got.Sent) != 2 {
 		t.Errorf("sent: %v", got.Sent)
