@@ -9,7 +9,7 @@ ROUNDS    ?= 5
 # The tools have a module of their own, and the Go build cache keeps their binaries.
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help build demo test lint fmt fuzz fuzz-kernel kills faults figures bench clean
+.PHONY: help build demo test lint fmt fuzz fuzz-kernel kills faults figures bench many clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ faults: ## let one thing go wrong at a time in a copy of berth, crane, regctl an
 
 bench: ## compare copies with crane, regctl, oras and skopeo, ROUNDS in turn
 	@go run ./bench copy $(ROUNDS)
+
+many: ## compare the copy of 200 images in one go with loops of crane, regctl and oras
+	@go run ./bench many
 
 clean: ## remove what make builds
 	rm -rf bin

@@ -26,7 +26,7 @@ type comparison struct {
 
 // compare prints how long berth copy and its peers take for the same work.
 func compare(ctx context.Context, rounds int) error {
-	return compareWith(ctx, rounds, (*comparison).transfers, (*comparison).roundTrips, (*comparison).many)
+	return compareWith(ctx, rounds, (*comparison).transfers, (*comparison).roundTrips)
 }
 
 // compareWith prints some of the parts.
@@ -52,11 +52,6 @@ func compareWith(ctx context.Context, rounds int, parts ...func(*comparison) err
 		}
 	}
 	return nil
-}
-
-// compareMany prints the last part of compare alone.
-func compareMany(ctx context.Context) error {
-	return compareWith(ctx, 1, (*comparison).many)
 }
 
 // transfers compares times of the large image.

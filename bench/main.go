@@ -40,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | many | faults [MATCH] | figures")
+		return fmt.Errorf("usage: go run ./bench copy [ROUNDS] | many [IMAGES] | faults [MATCH] | figures")
 	}
 	command, args := args[0], args[1:]
 	switch {
@@ -50,10 +50,17 @@ func run(ctx context.Context, args []string) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("stopped after %s", bound))
 		defer cancel()
 		return faults(ctx, strings.Join(args, ""))
-	case command == "many" && len(args) == 0:
-		ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("stopped after %s", bound))
+	case command == "many" && len(args) <= 1:
+		images := manyImages
+		if len(args) == 1 {
+			var err error
+			if images, err = strconv.Atoi(args[0]); err != nil || images < 1 {
+				return fmt.Errorf("%q is not a number of images", args[0])
+			}
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, 3*bound, fmt.Errorf("stopped after %s", 3*bound))
 		defer cancel()
-		return compareMany(ctx)
+		return many(ctx, images)
 	case command == "copy" && len(args) <= 1:
 		n := rounds
 		if len(args) == 1 {
@@ -71,5 +78,5 @@ func run(ctx context.Context, args []string) error {
 	case command == "time" && len(args) > 0:
 		return stopwatch(ctx, args)
 	}
-	return fmt.Errorf("%s %q is not known: copy [ROUNDS], many, faults [MATCH] or figures", command, args)
+	return fmt.Errorf("%s %q is not known: copy [ROUNDS], many [IMAGES], faults [MATCH] or figures", command, args)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,24 +14,28 @@ import (
 )
 
 const (
-	// manyImages is how many images are copied in one go: a team's.
+	// manyImages is how many images are copied in one go, unless said otherwise: a team's.
 	manyImages = 200
 	// manyPerRuntime of them have a runtime in common, and all of a platform their base.
 	manyPerRuntime = 20
 )
 
-// many compares the copy of many images that share layers: berth in one go, each peer
-// in a loop, once.
-func (c *comparison) many() error {
+// many prints how long berth takes for many images that share layers, in one go, and how
+// long each peer does in a loop.
+func many(ctx context.Context, images int) error {
+	return compareWith(ctx, 1, func(c *comparison) error { return c.many(images) })
+}
+
+// many compares them on loopback and at a distance, once.
+func (c *comparison) many(images int) error {
 	p, err := c.start("many", false)
 	if err != nil {
 		return err
 	}
 	defer p.end()
-	if err := c.pushMany(p.src.host); err != nil {
+	if err := c.pushMany(p.src.host, images); err != nil {
 		return err
 	}
-	fmt.Printf("\n%d images × 8 platforms × 3 layers, of which 2 are shared, to as many new repositories, loopback; once\n", manyImages)
 	ways := []contender{{name: "berth --from-file"}}
 	for _, peer := range c.programs.peers {
 		if !strings.HasPrefix(peer.name, "skopeo") { // whose loop takes longer than all the rest
@@ -41,23 +46,30 @@ func (c *comparison) many() error {
 	for _, one := range ways {
 		width = max(width, len(one.name)+len(inALoop))
 	}
-	var first float64
-	fmt.Printf("%-*s   SECONDS   × BERTH\n", width, "")
-	for i := range ways {
-		var took time.Duration
-		name, to := ways[i].name, p.dst.host+"/"+c.unused()
-		if i == 0 {
-			took, err = c.inOneGo(p.src.host, to)
-			first = took.Seconds()
-		} else {
-			took, err = c.inALoop(&ways[i], p.src.host, to)
-			name += inALoop
+	fmt.Printf("\n%d images × 8 platforms × 3 layers, of which 2 are shared, to as many new repositories; once\n", images)
+	for _, rtt := range []time.Duration{0, delay} {
+		from, to, where := p.src.host, p.dst.host, "loopback"
+		if p.setRTT(rtt); rtt > 0 {
+			from, to, where = p.src.line.host(), p.dst.line.host(), fmt.Sprintf("%d ms", rtt.Milliseconds())
 		}
-		if err != nil {
-			return err
+		fmt.Printf("%-*s   SECONDS   × BERTH\n", width, where)
+		var first float64
+		for i := range ways {
+			var took time.Duration
+			name, prefix := ways[i].name, to+"/"+c.unused()
+			if i == 0 {
+				took, err = c.inOneGo(from, prefix, images)
+				first = took.Seconds()
+			} else {
+				took, err = c.inALoop(&ways[i], from, prefix, images)
+				name += inALoop
+			}
+			if err != nil {
+				return err
+			}
+			// At once, because the next takes minutes.
+			fmt.Printf("%-*s   %-7.1f   %.1f\n", width, name, took.Seconds(), took.Seconds()/first)
 		}
-		// At once, because the next takes minutes.
-		fmt.Printf("%-*s   %-7.1f   %.1f\n", width, name, took.Seconds(), took.Seconds()/first)
 	}
 	return nil
 }
@@ -65,7 +77,7 @@ func (c *comparison) many() error {
 const inALoop = ", in a loop"
 
 // pushMany pushes the images as app0, app1 …
-func (c *comparison) pushMany(host string) error {
+func (c *comparison) pushMany(host string, images int) error {
 	layers := map[string]imagetest.Layer{}
 	layer := func(name string, size int) imagetest.Layer {
 		if _, ok := layers[name]; !ok {
@@ -73,7 +85,7 @@ func (c *comparison) pushMany(host string) error {
 		}
 		return layers[name]
 	}
-	for i := range manyImages {
+	for i := range images {
 		m := imagetest.New()
 		var entries []store.Descriptor
 		for _, name := range eight {
@@ -93,9 +105,9 @@ func (c *comparison) pushMany(host string) error {
 }
 
 // inOneGo copies them with a list.
-func (c *comparison) inOneGo(from, to string) (time.Duration, error) {
+func (c *comparison) inOneGo(from, to string, images int) (time.Duration, error) {
 	var list strings.Builder
-	for i := range manyImages {
+	for i := range images {
 		fmt.Fprintf(&list, "%s/app%d:v1 %s/app%d:v1\n", from, i, to, i)
 	}
 	name := filepath.Join(c.folder, "list")
@@ -107,31 +119,31 @@ func (c *comparison) inOneGo(from, to string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return took.Took, c.checkMany(from, to)
+	return took.Took, c.checkMany(from, to, images)
 }
 
 // inALoop copies one after the other.
-func (c *comparison) inALoop(one *contender, from, to string) (time.Duration, error) {
+func (c *comparison) inALoop(one *contender, from, to string, images int) (time.Duration, error) {
 	var sum time.Duration
 	host, _, _ := strings.Cut(to, "/")
 	env, err := settings(c.folder, from, host)
 	if err != nil {
 		return 0, err
 	}
-	for i := range manyImages {
+	for i := range images {
 		took, err := clock(c.ctx, c.folder, env, one.args(fmt.Sprintf("%s/app%d:v1", from, i), fmt.Sprintf("%s/app%d:v1", to, i))...)
 		if err != nil {
 			return 0, err
 		}
 		sum += took.Took
 	}
-	return sum, c.checkMany(from, to)
+	return sum, c.checkMany(from, to, images)
 }
 
 // checkMany checks that all of them arrived.
-func (c *comparison) checkMany(from, to string) error {
+func (c *comparison) checkMany(from, to string, images int) error {
 	host, prefix, _ := strings.Cut(to, "/")
-	for i := range manyImages {
+	for i := range images {
 		name := fmt.Sprintf("app%d", i)
 		want, err := c.repository(from, name).Resolve(c.ctx, "v1")
 		if err != nil {
