@@ -26,12 +26,8 @@ func (p *prover) create() (string, error) {
 	if p.process.EmptyEntrypoint {
 		return "", unknown("the entrypoint is one empty string: Docker takes it for none and starts %s, and containerd fails for want of a name", printable(p.process.Args[0]))
 	}
-	all := strings.Join(p.process.Args, "") + strings.Join(p.process.Env, "") + p.process.WorkDir
-	switch {
-	case strings.Contains(all, "\x00"):
-		return "", unknown("an argument, an environment variable or the working directory contains NUL")
-	case len(all) > maxArguments:
-		return "", unknown("arguments and environment have more than %d bytes", maxArguments)
+	if err := p.arguments(); err != nil {
+		return "", err
 	}
 	// The order is that of Docker's daemon (daemon/oci_linux.go), then runc.
 	if err := p.workDir(); err != nil {
@@ -41,6 +37,22 @@ func (p *prover) create() (string, error) {
 		return "", err
 	}
 	return p.lookPath(p.process.Args[0])
+}
+
+// arguments ends the proof where arguments and environment are none that execve takes.
+func (p *prover) arguments() error {
+	bytes := 0
+	for _, list := range [][]string{p.process.Args, p.process.Env, {p.process.WorkDir}} {
+		for _, s := range list {
+			if bytes += len(s) + 1; bytes > maxArguments {
+				return unknown("arguments and environment have more than %d bytes", maxArguments)
+			}
+			if strings.Contains(s, "\x00") {
+				return unknown("an argument, an environment variable or the working directory contains NUL")
+			}
+		}
+	}
+	return nil
 }
 
 // defaultPath is what Docker sets where the image's Env has no PATH

@@ -109,6 +109,7 @@ func derivations() []derivation {
 	script("none: its last line may be", "cat <<EOF\nexec \"$@\"\n", "/app")
 	script("none: it is a script that does not end in exec", "prog &\nwait\n")
 	script("none: prog is a function", "prog() { :; }\nexec \"$@\"\n", "prog")
+	script("none: prog is a function", "set -e; function prog { :; }\nexec \"$@\"\n", "prog")
 	script("starts /app serve", "/app serve\n")
 	script("none: it has no commands", "# nothing\n")
 

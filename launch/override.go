@@ -75,20 +75,36 @@ func (o Override) Apply(c v1.ImageConfig) v1.ImageConfig {
 	return c
 }
 
-// mergeEnv is ReplaceOrAppendEnvValues of moby's daemon/container/env.go.
+// mergeEnv is ReplaceOrAppendEnvValues of moby's daemon/container/env.go: a change takes the
+// place of the first entry of its name.
 func mergeEnv(env, changes []string) []string {
-	merged := slices.Clone(env)
+	last := map[string]string{} // of each name that changes
+	var order []string
 	for _, change := range changes {
-		name, _, sets := strings.Cut(change, "=")
-		same := func(kv string) bool { return strings.HasPrefix(kv, name+"=") }
-		i := slices.IndexFunc(merged, same)
-		merged = slices.DeleteFunc(merged, same)
-		switch {
-		case sets && i >= 0:
-			merged = slices.Insert(merged, i, change)
-		case sets:
+		name, _, _ := strings.Cut(change, "=")
+		if _, again := last[name]; !again {
+			order = append(order, name)
+		}
+		last[name] = change
+	}
+	var merged []string
+	placed := map[string]bool{}
+	place := func(name string) {
+		if change := last[name]; !placed[name] && strings.Contains(change, "=") {
 			merged = append(merged, change)
 		}
+		placed[name] = true
+	}
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, changes := last[name]; changes {
+			place(name)
+		} else {
+			merged = append(merged, kv)
+		}
+	}
+	for _, name := range order {
+		place(name)
 	}
 	return merged
 }

@@ -73,7 +73,7 @@ func (p *prover) shell(args []string, kind shellKind) (*next, error) {
 		if len(rest) > 2 {
 			params = rest[2:]
 		}
-		n := &next{starter: own, how: "the shell runs " + printable(rest[0])}
+		n := &next{starter: own, how: "the shell runs " + clipped(rest[0])}
 		return n, n.command(rest[0], params)
 	}
 	return p.scriptFile(own, rest[0], rest[1:])
@@ -188,7 +188,7 @@ func (n *next) command(text string, params []string) error {
 		return stuck("it starts no program")
 	}
 	n.args, n.literal = []string{}, 0
-	known := true
+	known, bytes := true, 0
 	for _, w := range words {
 		added := []string{w.text}
 		if w.params {
@@ -198,6 +198,12 @@ func (n *next) command(text string, params []string) error {
 				added[len(added)-1] += w.text
 			} else if w.text != "" {
 				added = []string{w.text}
+			}
+		}
+		// "$@" can stand there many times, of scripts that start one another.
+		for _, s := range added {
+			if bytes += len(s) + 1; bytes > maxArguments {
+				return stuck("its arguments are too many")
 			}
 		}
 		known = known && !w.dynamic
@@ -312,6 +318,7 @@ var (
 	changesArg = regexp.MustCompile(`(?m)(^|[\s;&|({])(shift|set\s+[^-+\s]|set\s+--|set\s+-\s|eval|source|\.)(\s|$)|set\s+--`)
 	changesDir = regexp.MustCompile(`(?m)(^|[\s;&|({])(cd|pushd|popd|eval|source|\.)(\s|$)`)
 	changesEnv = regexp.MustCompile(`(?m)PATH=|(^|[\s;&|({])(eval|source|\.|alias)(\s|$)`)
+	functions  = regexp.MustCompile(`(?m)(?:^|[\s;{])(?:([^\s(){};]+)\s*\(\s*\)|function\s+([^\s(){};]+))`)
 	goesOn     = regexp.MustCompile(`(\\|&&|\|\|?)\s*$`)
 )
 
@@ -352,7 +359,7 @@ func (n *next) script(text string, params []string) error {
 		return stuck("its last line may be a part of a here-document")
 	}
 	n.moved, n.pathed = changesDir.MatchString(all), changesEnv.MatchString(all)
-	n.how += printable(strings.TrimRight(last, "\r"))
+	n.how += clipped(strings.TrimRight(last, "\r"))
 	if err := n.command(last, params); err != nil {
 		return err
 	}
@@ -360,9 +367,10 @@ func (n *next) script(text string, params []string) error {
 		n.crlf = true
 	}
 	if len(n.args) > 0 {
-		name := path.Base(n.args[0])
-		if regexp.MustCompile(`(?m)(^|\s)(function\s+)?` + regexp.QuoteMeta(name) + `\s*\(\)`).MatchString(all) {
-			return stuck(printable(n.args[0]) + " is a function of the script")
+		for _, f := range functions.FindAllStringSubmatch(all, -1) {
+			if name := f[1] + f[2]; name == n.args[0] || name == path.Base(n.args[0]) {
+				return stuck(printable(n.args[0]) + " is a function of the script")
+			}
 		}
 	}
 	return nil
@@ -386,6 +394,15 @@ func (k shellKind) says(n *next, f *Failure, missing bool, text string) {
 	default:
 		f.Message = name + ": " + text
 	}
+}
+
+// clipped is printable text that fits into a sentence.
+func clipped(s string) string {
+	const most = 200
+	if r := []rune(s[:min(len(s), 4*most)]); len(r) > most {
+		return printable(string(r[:most])) + "…"
+	}
+	return printable(s)
 }
 
 // interpreted is what an interpreter's arguments are, for execve of name.

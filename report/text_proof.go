@@ -116,7 +116,11 @@ func (p *page) starts(proof launch.Proof, hosts string) {
 		p.line("%s on %s it starts", p.good("✓"), hosts)
 		return
 	}
+	const widest = 120 // the arguments are in -o json
 	command := printable(strings.Join(d.Args, " "))
+	if r := []rune(command); len(r) > widest {
+		command = string(r[:widest]) + "…"
+	}
 	switch d.Verdict {
 	case launch.Starts:
 		p.line("%s on %s it starts, and so does %s (%s: %s)", p.good("✓"), hosts, p.bold(command), d.Evidence, through(d))
