@@ -79,7 +79,7 @@ func TestBuildKit(t *testing.T) {
 func TestBuildKitRandom(t *testing.T) {
 	line := rapid.SampledFrom([]string{
 		"FROM a", "FROM --platform=linux/amd64 a AS b", "from a as b", "RUN x", "RUN x \\", "  RUN --mount=type=bind,from=i x y", "RUN <<EOF", "RUN <<-'EOF' cat",
-		"COPY <<A <<B /x", "EOF", "\tEOF", "A", "B", "ARG A=1", "ARG A=\"x y\" \\", "# comment", "   # comment", "# escape=`", "# syntax=x", "", "  ", "RUN a `", "x \\\\",
+		"COPY <<A <<B /x", "EOF", "\tEOF", "A", "B", "ARG A=1", "ARG A=\"x y\" \\", "# comment", "   # comment", "# escape=`", "# syntax=x", "", "  ", "RUN a `", "RUN x \\\\",
 		"\\", "ENV A <<EOF", "ONBUILD RUN <<EOF", "RUN echo '<<EOF'", "RUN a <<< b", "CMD [\"a\", \"b\"]", "RUN x \\  ", "CMD x\t",
 	})
 	refused, checked := 0, 0

@@ -12,4 +12,8 @@ FROM neither
 B
 ONBUILD RUN echo $TARGETARCH
 RUN echo \$TARGETARCH
+RUN echo one \\
+RUN echo two \
+
+  three
 CMD ["sh"]
