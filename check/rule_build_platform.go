@@ -38,7 +38,7 @@ func mistakes(id, name string, severity Severity, doc string) Rule {
 		var findings []Finding
 		for _, m := range r.Mistakes {
 			if m.Rule == name {
-				f := Finding{Severity: severity, Message: m.Message, Pos: &m.Pos, Snippet: r.File.Line(m.Pos.Line), Fixes: []Fix{}}
+				f := Finding{Severity: severity, Message: m.Message, Pos: &m.Pos, Snippet: r.File.LineAt(m.Pos), Fixes: []Fix{}}
 				if m.Fix != "" {
 					fix := Fix{Title: m.Fix, Edits: m.Edits}
 					if len(m.Edits) > 0 {

@@ -43,7 +43,7 @@ func knownRule(name string) bool {
 func (r *Report) addTo(name string, f Finding) {
 	for k := range r.Files {
 		if r.Files[k].Reading.File.Name == name {
-			f.Snippet = r.Files[k].Reading.File.Line(f.Pos.Line)
+			f.Snippet = r.Files[k].Reading.File.LineAt(*f.Pos)
 			r.Files[k].Findings = append(r.Files[k].Findings, f)
 			return
 		}

@@ -134,8 +134,10 @@ func (o *outline) located() []check.Located {
 // file is the one of a name, or nil.
 func (o *outline) file(name string) *workload.File {
 	for _, f := range o.files {
-		if f.file.Name == name {
-			return f.file
+		for _, file := range append([]*workload.File{f.file}, f.file.Beside...) {
+			if file.Name == name {
+				return file
+			}
 		}
 	}
 	return nil
@@ -189,6 +191,7 @@ func (u uncertain) sentence() string {
 // uncertainties are what results leave unknown, each sentence once for a place.
 func uncertainties(results []check.Result) []uncertain {
 	var all []uncertain
+	seen := map[uncertain]bool{}
 	for _, r := range results {
 		for _, message := range r.Unknowns {
 			u := uncertain{name: r.Subject.Name, message: message, failed: r.Failed}
@@ -198,9 +201,10 @@ func uncertainties(results []check.Result) []uncertain {
 					u.pos = o.Container.Build.Pos
 				}
 			}
-			if !slices.Contains(all, u) {
+			if !seen[u] {
 				all = append(all, u)
 			}
+			seen[u] = true
 		}
 	}
 	return all

@@ -60,13 +60,21 @@ func (f *File) Line(n int) string {
 	return strings.TrimRight(string(f.Data[f.lines[n-1]:end]), "\r\n")
 }
 
+// maxShownLine bounds the bytes of a line that is shown: plans of Terraform are a single
+// one of megabytes, and may have thousands of findings.
+const maxShownLine = 1000
+
 // LineAt is the line of a place, in this file or in one beside it; empty where it is in
-// neither.
+// neither, and where it is too long for people to read.
 func (f *File) LineAt(pos Pos) string {
 	for _, file := range append([]*File{f}, f.Beside...) {
-		if file.Name == pos.File {
-			return file.Line(pos.Line)
+		if file.Name != pos.File {
+			continue
 		}
+		if file.Offset(pos.Line+1, 1)-file.Offset(pos.Line, 1) > maxShownLine {
+			return ""
+		}
+		return file.Line(pos.Line)
 	}
 	return ""
 }

@@ -86,3 +86,16 @@ func TestApply(t *testing.T) {
 		t.Error("edits that overlap were made")
 	}
 }
+
+func TestLineAtLeavesOutWhatNobodyReads(t *testing.T) {
+	long := strings.Repeat("x", maxShownLine+1)
+	f := NewFile("a", []byte("one\n"+long+"\nthree"))
+	f.Beside = []*File{NewFile("b", []byte("beside\n"))}
+	for pos, want := range map[Pos]string{
+		{"a", 1, 1}: "one", {"a", 2, 5}: "", {"a", 3, 1}: "three", {"a", 4, 1}: "", {"a", 0, 0}: "", {"b", 1, 1}: "beside", {"c", 1, 1}: "",
+	} {
+		if got := f.LineAt(pos); got != want {
+			t.Errorf("%s is %q, want %q", pos, got, want)
+		}
+	}
+}
