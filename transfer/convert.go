@@ -464,7 +464,7 @@ func asDocker(mediaType string) (string, error) {
 	case isNonDistributable(mediaType) && strings.HasSuffix(mediaType, "gzip"):
 		return "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", nil
 	}
-	return "", fmt.Errorf("Docker's media types have none for a layer of type %q", store.Printable(mediaType))
+	return "", fmt.Errorf("there is none of Docker's media types for a layer of type %q", store.Printable(mediaType))
 }
 
 // indexOf is an index of manifests in the form of a root.
