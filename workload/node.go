@@ -32,7 +32,7 @@ func (n Node) Exists() bool { return n.node != nil }
 // IsNull tells whether there is no value, or null.
 func (n Node) IsNull() bool { return n.node == nil || n.Tag() == "!!null" }
 
-// IsMap, IsList and IsScalar tell what it is.
+// IsMap tells whether it is a mapping, IsList a list, IsScalar any other value.
 func (n Node) IsMap() bool    { return n.node != nil && n.node.Kind == yaml.MappingNode }
 func (n Node) IsList() bool   { return n.node != nil && n.node.Kind == yaml.SequenceNode }
 func (n Node) IsScalar() bool { return n.node != nil && n.node.Kind == yaml.ScalarNode }
