@@ -22,11 +22,8 @@ const (
 	classWrappers = "what wrappers and shells start (derived)"
 )
 
-var (
-	classes = []string{classFormats, classELF, classScripts, classLoaders, classLookup, classUsers, classLayers, classWrappers}
-	// oracles are what cases are really run by.
-	oracles = []string{"execve", "runc", "crun", "docker"}
-)
+// oracles are what cases are really run by.
+var oracles = []string{"execve", "runc", "crun", "docker"}
 
 const agreementPage = "../docs/agreement.md"
 
