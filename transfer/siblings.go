@@ -21,10 +21,10 @@ type Siblings struct {
 	blobs map[placed]*sibling
 }
 
-// placed is a blob on a registry.
+// placed is a blob on a registry, or in one repository of it.
 type placed struct {
-	host   string
-	digest digest.Digest
+	host, repository string
+	digest           digest.Digest
 }
 
 // sibling is who sends a blob, or has sent it.
@@ -40,7 +40,39 @@ func (s *Siblings) push(ctx context.Context, host, repository string, content st
 	if s == nil {
 		return push(ctx, content)
 	}
-	key := placed{host, content.Descriptor.Digest}
+	here := placed{host, repository, content.Descriptor.Digest}
+	mine, _, err := s.claim(ctx, here, repository)
+	if err != nil {
+		return "", err
+	}
+	if mine == nil {
+		return store.Present, nil
+	}
+	outcome, err := s.pushFirst(ctx, host, repository, content, push)
+	s.settle(here, mine, err)
+	return outcome, err
+}
+
+// pushFirst is push by the first who needs the blob in the repository: it is mounted where
+// another repository has it.
+func (s *Siblings) pushFirst(ctx context.Context, host, repository string, content store.Content, push func(context.Context, store.Content) (store.Outcome, error)) (store.Outcome, error) {
+	anywhere := placed{host: host, digest: content.Descriptor.Digest}
+	mine, from, err := s.claim(ctx, anywhere, repository)
+	if err != nil {
+		return "", err
+	}
+	if mine == nil {
+		content.MountFrom = from
+		return push(ctx, content)
+	}
+	outcome, err := push(ctx, content)
+	s.settle(anywhere, mine, err)
+	return outcome, err
+}
+
+// claim makes the caller the one who sends a blob, which it then settles; or waits for who
+// does, and returns nil and the repository that has it.
+func (s *Siblings) claim(ctx context.Context, key placed, repository string) (*sibling, string, error) {
 	for {
 		s.mu.Lock()
 		other := s.blobs[key]
@@ -51,29 +83,27 @@ func (s *Siblings) push(ctx context.Context, host, repository string, content st
 			}
 			s.blobs[key] = mine
 			s.mu.Unlock()
-			outcome, err := push(ctx, content)
-			if err != nil {
-				s.mu.Lock()
-				delete(s.blobs, key)
-				s.mu.Unlock()
-			}
-			mine.err = err
-			close(mine.done)
-			return outcome, err
+			return mine, "", nil
 		}
 		s.mu.Unlock()
 		select {
 		case <-other.done:
 		case <-ctx.Done():
-			return "", ctx.Err()
+			return nil, "", ctx.Err()
 		}
-		switch {
-		case other.err != nil: // it is this one's now, or another's
-		case other.repository == repository:
-			return store.Present, nil
-		default:
-			content.MountFrom = other.repository
-			return push(ctx, content)
+		if other.err == nil {
+			return nil, other.repository, nil
 		}
 	}
+}
+
+// settle tells who waits that the blob is there, or that it is theirs to send.
+func (s *Siblings) settle(key placed, mine *sibling, err error) {
+	if err != nil {
+		s.mu.Lock()
+		delete(s.blobs, key)
+		s.mu.Unlock()
+	}
+	mine.err = err
+	close(mine.done)
 }
