@@ -27,10 +27,30 @@ func (o *Origin) imagePos() workload.Pos {
 	return o.Container.Image.Pos
 }
 
-// Deployed returns what is to be found out about the workloads of a file: a subject for
-// each container and each platform that it may land on. Workloads for which nothing
-// determines a platform are held against fallback, where that is not empty.
-func Deployed(r *workload.Reading, fallback []target.Need) []*Subject {
+// Deployed returns what is to be found out about the workloads of files: a subject for
+// each container and each platform that it may land on. What a file includes of another
+// that is read too is there once. Workloads for which nothing determines a platform are
+// held against fallback, where that is not empty.
+func Deployed(readings []*workload.Reading, fallback []target.Need) []*Subject {
+	var subjects []*Subject
+	seen := map[string]*workload.Reading{}
+	for _, r := range readings {
+		for _, s := range deployed(r, fallback) {
+			if key := s.place(); seen[key] == nil || seen[key] == r {
+				seen[key] = r
+				subjects = append(subjects, s)
+			}
+		}
+	}
+	return subjects
+}
+
+// place tells subjects apart that are about the same line of a file.
+func (s *Subject) place() string {
+	return fmt.Sprint(s.Origin.imagePos(), s.Name, s.Origin.Workload, s.Origin.Container.Name, platform.Format(s.Need.Platform), s.Need.Why)
+}
+
+func deployed(r *workload.Reading, fallback []target.Need) []*Subject {
 	var subjects []*Subject
 	for _, w := range r.Workloads {
 		var peers []*Subject

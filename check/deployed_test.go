@@ -36,7 +36,7 @@ func examine(t *testing.T, r *workload.Reading, fallback []target.Need, ignores 
 	m.AddIndex("both", "", m.AddImage(layered("linux/amd64"), ""), m.AddImage(layered("linux/arm64"), ""))
 	m.AddImage(layered("linux/amd64"), "one")
 	m.AddImage(layered("linux/amd64"), "latest")
-	subjects := Deployed(r, fallback)
+	subjects := Deployed([]*workload.Reading{r}, fallback)
 	opened := 0
 	open := func(store.Reference) (store.Source, error) { opened++; return m, nil }
 	if err := Gather(t.Context(), open, subjects, GatherOptions{}); err != nil {
@@ -128,6 +128,20 @@ func TestDeployed(t *testing.T) {
 	}
 }
 
+// TestIncluded: what two files bring of one place is looked at once.
+func TestIncluded(t *testing.T) {
+	q := workload.Requirement{Target: indexTarget, Platforms: []platform.Platform{arm64}, Certainty: workload.Stated}
+	included, other := deploys("example.com/app:one", q), deploys("example.com/app:two", q)
+	includer := &workload.Reading{File: workload.NewFile("all.yaml", nil), Workloads: included.Workloads}
+	if n := len(Deployed([]*workload.Reading{includer, included, other}, nil)); n != 2 {
+		t.Errorf("%d subjects, want one of the file that is included, and the other", n)
+	}
+	twice := &workload.Reading{File: included.File, Workloads: append(included.Workloads, included.Workloads...)}
+	if n := len(Deployed([]*workload.Reading{twice}, nil)); n != 2 {
+		t.Errorf("%d subjects of a file that has a workload twice", n)
+	}
+}
+
 func TestIgnores(t *testing.T) {
 	missing := func() *workload.Reading {
 		return deploys("example.com/app:one", workload.Requirement{Target: indexTarget, Platforms: []platform.Platform{arm64}, Certainty: workload.Stated})
@@ -192,7 +206,7 @@ func TestAnywhere(t *testing.T) {
 			entries = append(entries, m.AddImage(program(p), ""))
 		}
 		m.AddIndex("v1", "", entries...)
-		subjects := Deployed(deploys("example.com/app:v1", workload.Requirement{Certainty: workload.Undetermined, Why: "nothing says so"}), nil)
+		subjects := Deployed([]*workload.Reading{deploys("example.com/app:v1", workload.Requirement{Certainty: workload.Undetermined, Why: "nothing says so"})}, nil)
 		if err := Gather(t.Context(), func(store.Reference) (store.Source, error) { return m, nil }, subjects, GatherOptions{Prove: true}); err != nil {
 			t.Fatal(err)
 		}

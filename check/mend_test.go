@@ -102,7 +102,7 @@ func examineIn(t *testing.T, fixtures fs.FS, name string, only platform.Platform
 			return names, err
 		},
 	})
-	subjects := Deployed(r, nil)
+	subjects := Deployed([]*workload.Reading{r}, nil)
 	for _, s := range subjects {
 		if s.Open == "" && s.Err == nil {
 			s.Reference.Digest = "" // what it names is up to this world

@@ -36,7 +36,7 @@ func TestMounts(t *testing.T) {
 		c.Process = p
 		r.Workloads[0].Containers = append(r.Workloads[0].Containers, c)
 	}
-	subjects := Deployed(r, nil)
+	subjects := Deployed([]*workload.Reading{r}, nil)
 	if err := Gather(t.Context(), func(store.Reference) (store.Source, error) { return m, nil }, subjects, GatherOptions{Prove: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func mistakes(id, name string, severity Severity, doc string) Rule {
 				if m.Fix != "" {
 					fix := Fix{Title: m.Fix, Edits: m.Edits}
 					if len(m.Edits) > 0 {
-						fix.Command = "berth fix " + quoted(r.File.Name)
+						fix.Command = fixCommand(r.File, "")
 					}
 					f.Fixes = append(f.Fixes, fix)
 				}

@@ -28,7 +28,7 @@ var defaultPlatform = Rule{
 		}
 		if s.Origin.Workload.SetPlatform != nil {
 			if edits, err := s.Origin.Workload.SetPlatform(s.Need.Platform); err == nil && len(edits) > 0 {
-				f.Fixes = append(f.Fixes, Fix{Title: "say it in the file", Command: "berth fix --defaults " + quoted(s.Origin.File.Name), Edits: edits})
+				f.Fixes = append(f.Fixes, Fix{Title: "say it in the file", Command: fixCommand(s.Origin.File, "--defaults "), Edits: edits})
 			}
 		}
 		return []Finding{f}

@@ -7,6 +7,7 @@ import (
 
 	"berth/image"
 	"berth/platform"
+	"berth/workload"
 )
 
 var platformMayBeMissing = Rule{
@@ -72,12 +73,24 @@ func (s *Subject) restrictions() []Fix {
 // setPlatform is the fix that lets the workload run on p, where the file can say so.
 func (s *Subject) setPlatform(p platform.Platform) []Fix {
 	edits, err := s.Origin.Workload.SetPlatform(p)
-	if err != nil || len(edits) == 0 {
+	fix := Fix{
+		Title:   "or run it on " + platform.Format(p) + ", which all images of the " + s.Origin.Workload.Kind + " have",
+		Command: fixCommand(s.Origin.File, ""),
+		Edits:   edits,
+	}
+	switch {
+	case err != nil: // it is to be done by hand, and the error says where
+		fix.Title, fix.Command = fix.Title+": "+err.Error(), ""
+	case len(edits) == 0:
 		return nil
 	}
-	return []Fix{{
-		Title:   "or run it on " + platform.Format(p) + ", which all images of the " + s.Origin.Workload.Kind + " have",
-		Command: "berth fix " + quoted(s.Origin.File.Name),
-		Edits:   edits,
-	}}
+	return []Fix{fix}
+}
+
+// fixCommand is the command that edits a file, or empty for one that is none.
+func fixCommand(f *workload.File, flags string) string {
+	if f.Name == workload.Stdin {
+		return ""
+	}
+	return "berth fix " + flags + quoted(f.Name)
 }

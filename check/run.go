@@ -43,7 +43,7 @@ func run(s *Subject) Result {
 		}
 		for _, f := range rule.Check(s) {
 			f.Rule, f.Name = rule.ID, rule.Name
-			s.place(&f)
+			s.locate(&f)
 			r.Findings = append(r.Findings, f)
 		}
 	}
@@ -85,8 +85,8 @@ func (r *Result) conclude() {
 	}
 }
 
-// place says where in a deployment file f is.
-func (s *Subject) place(f *Finding) {
+// locate says where in a deployment file f is.
+func (s *Subject) locate(f *Finding) {
 	if s.Origin == nil {
 		return
 	}

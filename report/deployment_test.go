@@ -148,9 +148,7 @@ func deployment(tb testing.TB, more ...check.Ignore) *check.Report {
 		readings = append(readings, workload.Read(workload.NewFile(f.name, []byte(f.text)), workload.Options{}))
 	}
 	readings = append(readings, dockerfile())
-	for _, r := range readings {
-		subjects = append(subjects, check.Deployed(r, nil)...)
-	}
+	subjects = append(subjects, check.Deployed(readings, nil)...)
 	if err := check.Gather(ctx, open, subjects, check.GatherOptions{Prove: true}); err != nil {
 		tb.Fatal(err)
 	}

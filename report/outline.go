@@ -111,7 +111,7 @@ func (f *fileOutline) containerName(o *check.Origin) string {
 	if f.format != nil && f.format.Title == o.Workload.Kind && o.Workload.Name != "" {
 		name = o.Workload.Name
 	}
-	if o.Container.Name != "" {
+	if o.Container.Name != "" && o.Container.Name != o.Workload.Name {
 		name += "/" + o.Container.Name
 	}
 	return name

@@ -74,8 +74,8 @@ func (d *dockerReader) argDefault(i *instruction, used bool) {
 			value = "nothing"
 		}
 		d.mistake("dockerfile-target-arg-default", word.start, d.edit(word.start+len(name), word.end, ""),
-			fmt.Sprintf("The default of %s pins it to %s: a default wins over what the builder sets, so every platform gets the same program.", name, value),
-			fmt.Sprintf("Write ARG %s without a default; where the builder may not set it, say ${%s:-%s} where it is used.", name, name, value))
+			fmt.Sprintf("the default of %s pins it to %s: a default wins over what the builder sets, so every platform gets the same program", name, value),
+			fmt.Sprintf("write ARG %s without a default; where the builder may not set it, say ${%s:-%s} where it is used", name, name, value))
 	}
 }
 
@@ -109,8 +109,8 @@ func (d *dockerReader) undeclared(s *dockerStage) {
 				}
 				declared[name] = true // said once a stage
 				d.mistake("dockerfile-target-arg-undeclared", offset(m[0]), d.edit(insert, insert, "ARG "+name+d.eol(insert)),
-					fmt.Sprintf("%s is empty here: this stage has no ARG %s.", name, name),
-					fmt.Sprintf("Add ARG %s after the FROM of the stage, on line %d.", name, s.from.start))
+					fmt.Sprintf("%s is empty here: this stage has no ARG %s", name, name),
+					fmt.Sprintf("add ARG %s after the FROM of the stage, on line %d", name, s.from.start))
 			}
 		}
 		report(i.text, i.at)
@@ -175,12 +175,12 @@ func (d *dockerReader) platformConstant(s *dockerStage) {
 	for end < len(d.Data) && (d.Data[end] == ' ' || d.Data[end] == '\t') {
 		end++
 	}
-	message := "The stage is %s whatever is built for."
+	message := "the stage is %s whatever is built for"
 	if s == d.stages[len(d.stages)-1] {
-		message = "The image holds %s whatever it is built for, and is labelled as what it is built for."
+		message = "the image holds %s whatever it is built for, and is labelled as what it is built for"
 	}
 	d.mistake("dockerfile-platform-constant", start, d.edit(start, end, ""), fmt.Sprintf(message, platform.Format(p)),
-		"Leave --platform out, and give docker build the --platform; for a stage that compiles for others, say --platform=$BUILDPLATFORM.")
+		"leave --platform out, and give docker build the --platform; for a stage that compiles for others, say --platform=$BUILDPLATFORM")
 }
 
 // namesPlatform tells whether the name of a stage says what it is for.
@@ -228,8 +228,8 @@ func (d *dockerReader) buildPlatformFinal() {
 			edits = d.edit(s.platform.start, end, "")
 		}
 		d.mistake("dockerfile-build-platform-final", s.platform.start, edits,
-			"The image is labelled for the platform that is built for, and holds the files of the machine that builds.",
-			"Leave --platform out of the last stage, and copy into it what a stage with --platform=$BUILDPLATFORM has compiled for the target.")
+			"the image is labelled for the platform that is built for, and holds the files of the machine that builds",
+			"leave --platform out of the last stage, and copy into it what a stage with --platform=$BUILDPLATFORM has compiled for the target")
 		return
 	}
 }
@@ -280,8 +280,8 @@ func (d *dockerReader) goarch(s *dockerStage) {
 		return
 	}
 	d.mistake("dockerfile-goarch-constant", u.at, nil,
-		fmt.Sprintf("GOARCH is %s whatever is built for.", u.value),
-		"Add ARG TARGETARCH to the stage, and write GOARCH=$TARGETARCH.")
+		fmt.Sprintf("GOARCH is %s whatever is built for", u.value),
+		"add ARG TARGETARCH to the stage, and write GOARCH=$TARGETARCH")
 }
 
 // urls: what is downloaded for one architecture, in the stage that becomes the image.
@@ -324,6 +324,6 @@ func (d *dockerReader) url(text string, offset func(int) int) {
 		return // none, or one for each
 	}
 	d.mistake("dockerfile-architecture-in-url", offset(at), nil,
-		fmt.Sprintf("The download is for %s whatever is built for.", word),
-		"Add ARG TARGETARCH to the stage, and take the file for $TARGETARCH.")
+		fmt.Sprintf("the download is for %s whatever is built for", word),
+		"add ARG TARGETARCH to the stage, and take the file for $TARGETARCH")
 }

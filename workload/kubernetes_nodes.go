@@ -108,11 +108,11 @@ func (r *reader) architectureValue(q labelRequirement, n Node) {
 	}
 	m := Mistake{
 		Rule: "kubernetes-architecture-value", Pos: n.Pos(),
-		Message: "No node has " + q.key + " " + quoteOrNothing(value) + ": the label has Go's names of architectures.",
-		Fix:     "Write one of " + strings.Join(nodeArchitectures, ", ") + ".",
+		Message: "no node has " + q.key + " " + quoteOrNothing(value) + ": the label has Go's names of architectures",
+		Fix:     "write one of " + strings.Join(nodeArchitectures, ", "),
 	}
 	if arch := intended(value); slices.Contains(nodeArchitectures, arch) {
-		m.Fix = "Write " + arch + "."
+		m.Fix = "write " + arch
 		if edits, err := n.replace(arch); err == nil { // else by hand
 			m.Edits = edits
 		}

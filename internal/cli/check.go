@@ -151,9 +151,7 @@ func (a *app) checking(flags *checkFlags, args []string) (*checking, error) {
 		}
 		c.subjects = append(c.subjects, check.Asked(ref, arg, c.needs)...)
 	}
-	for _, r := range c.asked.readings {
-		c.subjects = append(c.subjects, check.Deployed(r, c.needs)...)
-	}
+	c.subjects = append(c.subjects, check.Deployed(c.asked.readings, c.needs)...)
 	return c, c.prepare()
 }
 

@@ -146,8 +146,8 @@ func (c *checking) with(files map[string][]byte) (*checking, error) {
 			r = workload.Read(workload.NewFile(r.File.Name, data), opts)
 		}
 		again.asked.readings = append(again.asked.readings, r)
-		again.subjects = append(again.subjects, check.Deployed(r, c.needs)...)
 	}
+	again.subjects = check.Deployed(again.asked.readings, c.needs)
 	return &again, again.prepare()
 }
 
