@@ -32,7 +32,7 @@ func imageOf(tb testing.TB, layers ...[]imagetest.File) *rootfs.FS {
 			},
 		})
 	}
-	fsys := rootfs.New(all, rootfs.Options{})
+	fsys := rootfs.NewPool(rootfs.PoolOptions{Keep: Keep}).New(all, rootfs.Options{})
 	tb.Cleanup(func() {
 		if err := fsys.Close(); err != nil {
 			tb.Error(err)

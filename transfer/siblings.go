@@ -35,9 +35,9 @@ type sibling struct {
 }
 
 // push pushes content to the repository on host, by the one who has it already or by
-// push. A nil receiver leaves it to push.
+// push. A nil receiver leaves it to push, and so does what is not on a registry: it shares nothing.
 func (s *Siblings) push(ctx context.Context, host, repository string, content store.Content, push func(context.Context, store.Content) (store.Outcome, error)) (store.Outcome, error) {
-	if s == nil {
+	if s == nil || host == "" {
 		return push(ctx, content)
 	}
 	here := placed{host, repository, content.Descriptor.Digest}

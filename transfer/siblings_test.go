@@ -126,3 +126,16 @@ func TestSiblingFails(t *testing.T) {
 		wantWhole(t, working.Memory, "v1", plan.Root.Digest)
 	})
 }
+
+// What is no registry shares nothing: each of two layouts gets all blobs.
+func TestSiblingsOfLayouts(t *testing.T) {
+	var siblings transfer.Siblings
+	for range 2 {
+		src := newEnd(lone())
+		plan, dst := planAll(t, src), newEnd(imagetest.New())
+		if _, err := plan.Run(t.Context(), src, dst, transfer.Options{Tag: "v1", Siblings: &siblings}); err != nil {
+			t.Fatal(err)
+		}
+		wantWhole(t, dst.Memory, "v1", plan.Root.Digest)
+	}
+}

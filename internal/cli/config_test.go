@@ -37,7 +37,7 @@ func TestConfigurationPage(t *testing.T) {
 
 func TestConfigMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: [":                          ".berth.yaml:2:1: did not find",
+		"a: [":                          ".berth.yaml:1:5: did not find",
 		"[]":                            "one mapping is needed",
 		"strict: 'yes'":                 "strict is true or false",
 		"fail-on: [error]":              "fail-on needs a value",
