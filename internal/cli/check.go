@@ -68,16 +68,21 @@ berth check deploy/ -o sarif > berth.sarif`,
 			if err != nil {
 				return err
 			}
-			if run.lock != nil {
-				run.lock.take(run.subjects)
-				if err := run.lock.write(); err != nil {
-					return err
-				}
-			}
 			if err := f.Check(report); err != nil {
 				return err
 			}
-			return run.answer(report)
+			answer := run.answer(report)
+			if run.lock == nil {
+				return answer
+			}
+			run.lock.take(run.subjects)
+			if err := run.lock.write(); err != nil {
+				if answer != errNo {
+					return err
+				}
+				a.complain(err)
+			}
+			return answer
 		},
 	}
 	a.checkFlags(cmd, flags)
