@@ -52,11 +52,17 @@ func TestKilled(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), program, "copy", source, destination+"/"+repository+":v1")
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
-		watch.begin(at, func() { _ = cmd.Process.Kill() }) // it may have ended
-		if err := cmd.Start(); err != nil {
+		started := make(chan struct{}) // it may send before Start returns
+		watch.begin(at, func() {
+			<-started
+			_ = cmd.Process.Kill() // it may have ended
+		})
+		err := cmd.Start()
+		close(started)
+		if err != nil {
 			t.Fatal(err)
 		}
-		err := cmd.Wait()
+		err = cmd.Wait()
 		watch.end()
 		if err != nil && at == 0 {
 			t.Fatalf("%v\n%s", err, &said)
