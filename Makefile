@@ -26,7 +26,7 @@ test: ## run all tests; those that miss Docker, skopeo or root say so and skip, 
 
 lint: ## gofumpt, go vet for every system that we build for, staticcheck
 	@unformatted=$$($(TOOL) gofumpt -l .); test -z "$$unformatted" || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
-	@for os in linux darwin windows; do GOOS=$$os go vet -trimpath ./... || exit 1; done
+	@for os in linux darwin windows; do GOOS=$$os go vet ./... || exit 1; done
 	@$(TOOL) staticcheck ./...
 
 fmt: ## format the code
