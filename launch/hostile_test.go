@@ -2,7 +2,6 @@ package launch
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,33 +10,6 @@ import (
 
 	"berth/internal/imagetest"
 )
-
-// peak calls ask and returns by how much the memory in use grew meanwhile, at most.
-func peak(ask func()) int64 {
-	inUse := func() int64 {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapInuse + m.StackInuse)
-	}
-	runtime.GC()
-	before, most, done, stopped := inUse(), int64(0), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for tick := time.NewTicker(10 * time.Millisecond); ; {
-			select {
-			case <-tick.C:
-				most = max(most, inUse()-before)
-			case <-done:
-				tick.Stop()
-				return
-			}
-		}
-	}()
-	ask()
-	close(done)
-	<-stopped
-	return max(most, inUse()-before)
-}
 
 // repeated is n pieces, each made for its number.
 func repeated(n int, piece func(int) string) string {
@@ -103,7 +75,7 @@ func TestHostileCosts(t *testing.T) {
 			fsys := imageOf(t, c.files)
 			start := time.Now()
 			var proof *Proof
-			most := peak(func() { proof = prove(t, fsys, c.process, amd64) })
+			most := imagetest.Peak(func() { proof = prove(t, fsys, c.process, amd64) })
 			got := string(proof.Verdict)
 			if proof.Derived != nil {
 				got += "/" + string(proof.Derived.Verdict)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,33 +90,6 @@ func manyEntries(tb testing.TB, n int, name func(int) string, body string) []byt
 	return buf.Bytes()
 }
 
-// peak calls ask and returns by how much the memory in use grew meanwhile, at most.
-func peak(ask func()) int64 {
-	inUse := func() int64 {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapInuse + m.StackInuse)
-	}
-	runtime.GC()
-	before, most, done, stopped := inUse(), int64(0), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for tick := time.NewTicker(10 * time.Millisecond); ; {
-			select {
-			case <-tick.C:
-				most = max(most, inUse()-before)
-			case <-done:
-				tick.Stop()
-				return
-			}
-		}
-	}()
-	ask()
-	close(done)
-	<-stopped
-	return max(most, inUse()-before)
-}
-
 // Whatever a layer is made of, it costs no more than 64 MiB (and a zstd window), and
 // ends in an answer or in what is too much.
 func TestHostile(t *testing.T) {
@@ -166,7 +138,7 @@ func TestHostile(t *testing.T) {
 			defer f.Close()
 			start := time.Now()
 			var err error
-			most := peak(func() { _, err = f.Lstat(t.Context(), "/nothing/"+long+"x") })
+			most := imagetest.Peak(func() { _, err = f.Lstat(t.Context(), "/nothing/"+long+"x") })
 			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%v, want %v %q", err, test.want, test.says)
 			}

@@ -171,7 +171,7 @@ func TestHostileTableOfContents(t *testing.T) {
 		text = ""
 		f := fsOf(t, Options{MaxFetch: 20 << 20}, l)
 		var err error
-		most := peak(func() { _, err = f.Lstat(t.Context(), "/nothing") })
+		most := imagetest.Peak(func() { _, err = f.Lstat(t.Context(), "/nothing") })
 		believed := errors.Is(err, fs.ErrNotExist)
 		if err == nil || believed != (name == "many entries") || most > 80<<20 {
 			t.Errorf("%s: %v, %d MiB of memory", name, err, most>>20)

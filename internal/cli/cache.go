@@ -45,7 +45,10 @@ func (a *app) remembered(src store.Source, ref store.Reference) store.Source {
 // nothing is a cache that has nothing.
 type nothing struct{}
 
-func (nothing) Get(string) []byte  { return nil }
+// Get returns nothing.
+func (nothing) Get(string) []byte { return nil }
+
+// Put keeps nothing.
 func (nothing) Put(string, []byte) {}
 
 // cacheFolder is a folder of the cache, or nil: --no-cache, or no place for it.
@@ -85,12 +88,14 @@ type folderCache struct {
 	warned sync.Once
 }
 
+// Get returns what the folder has, and nothing where it cannot be read.
 func (c *folderCache) Get(name string) []byte {
 	raw, err := c.dir.Get(name)
 	c.warn(err)
 	return raw
 }
 
+// Put keeps data where the folder can be written to.
 func (c *folderCache) Put(name string, data []byte) { c.warn(c.dir.Put(name, data)) }
 
 // warn says the first failure, and what avoids it. The answer is the same.

@@ -215,7 +215,10 @@ func (a *app) sayCopied(f report.Format, copies *report.Copies) error {
 // failures are those of several destinations.
 type failures []error
 
-func (f failures) Error() string   { return errors.Join(f...).Error() }
+// Error is a line for each.
+func (f failures) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap makes [errors.Is] and [errors.As] look at each.
 func (f failures) Unwrap() []error { return f }
 
 // ends reads the references of a copy. No two destinations may be the same place.

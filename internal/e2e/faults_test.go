@@ -19,7 +19,7 @@ func TestFaults(t *testing.T) {
 	for i, fault := range imagetest.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			if fault.Slow && testing.Short() {
-				t.Skip("it takes half a minute: leave out -short")
+				imagetest.Missing(t, "half a minute", "leave out -short")
 			}
 			t.Parallel()
 			from, to := source, destination
